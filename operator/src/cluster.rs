@@ -332,7 +332,7 @@ async fn serve_webhook(
         keeping.spawn(webhook_certificate::maintain(client.clone(), names, leads));
     }
     let only = settings.watch_namespaces.clone();
-    let namespaces = webhook::NamespaceAnnotations::awaiting(&only, namespace_annotations::ask(client.clone()));
+    let namespaces = webhook::NamespaceAnnotations::awaiting(&only, namespace_annotations::fetch(client.clone()));
     keeping.spawn(namespace_annotations::follow(client, only, namespaces.clone()));
     let counters = webhook::Metrics::register(metrics.registry()).context("failed to set up the metrics")?;
     let listener = TcpListener::bind(settings.webhook_listen)

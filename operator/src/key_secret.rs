@@ -19,7 +19,7 @@ use vectoll_crds::{ApiKeySpec, SecretKeyRef, SecretTemplate};
 pub const TYPE: &str = "vectoll.dev/api-key";
 /// The annotation that names the ApiKey which a generated Secret belongs to.
 pub const OWNER: &str = "vectoll.dev/api-key";
-/// The annotation on an ApiKey that asks for a new value whenever it changes, and, on its Secret, the wish that was met.
+/// The annotation on an ApiKey that asks for a new value whenever it changes, and, on its Secret, the request that was met.
 pub const ROTATE: &str = "vectoll.dev/rotate";
 /// The annotation on an ApiKey by which its owner takes over the Secret that bears its name, with the value in it: after a restore
 /// from a backup, in which every object has a new UID.
@@ -59,7 +59,7 @@ pub struct Previous {
 pub struct Notes {
     /// When the value was made.
     pub made_at: Option<Timestamp>,
-    /// The wish for a new value that was met last.
+    /// The request for a new value that was met last.
     pub request: Option<String>,
     /// Values that it replaced, the newest first.
     pub previous: Vec<Previous>,
@@ -205,7 +205,7 @@ pub struct ValueCreation {
     pub cause: Cause,
     /// Values that stay valid beside it.
     pub previous: Vec<Previous>,
-    /// The wish that is met by it.
+    /// The request that is met by it.
     pub request: Option<String>,
 }
 

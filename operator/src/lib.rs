@@ -29,7 +29,7 @@ mod price;
 mod print_prices;
 pub mod provider_hosts;
 pub mod random;
-mod reach;
+mod reachable_models;
 pub mod report;
 mod resolve;
 mod reviews;

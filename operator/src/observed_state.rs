@@ -34,7 +34,7 @@ pub struct Object<S> {
     pub uid: Uid,
     /// When it was made; none in a folder of manifests.
     pub created: Option<Timestamp>,
-    /// The wish for a new value of a key, by annotation.
+    /// The request for a new value of a key, by annotation.
     pub rotate: Option<String>,
     /// The account that it is to carry on, by annotation: the UID that it had before it was restored.
     pub account: Option<Uid>,
@@ -111,7 +111,7 @@ pub struct ObservedState {
     /// Namespaces whose keys name a Team below one of this state, beside those of the keys and Teams above.
     pub users_below: BTreeMap<ObjectName, BTreeSet<String>>,
     /// What keys may use, by their namespace. None: nobody knows.
-    pub reach: Option<BTreeMap<String, Reach>>,
+    pub reachable_models: Option<BTreeMap<String, ReachableModels>>,
     /// What routes serve that are in the namespaces of a Team's keys, and not among those above.
     pub served_elsewhere: BTreeMap<String, Arc<ModelSet>>,
     /// Keys that take over a Secret of their name that was not made for them, because their owner says so.
@@ -171,7 +171,7 @@ pub enum Counting {
 }
 
 /// The models that keys of one namespace may use, by the namespace of the routes.
-pub type Reach = BTreeMap<String, Arc<ModelSet>>;
+pub type ReachableModels = BTreeMap<String, Arc<ModelSet>>;
 
 /// The annotation on an ApiKey or a Team that names the account which it carries on.
 pub(crate) const ACCOUNT: &str = "vectoll.dev/account";

@@ -35,7 +35,7 @@ mod table;
 mod view;
 
 pub(crate) use self::{
-    facts::{Facts, KeyValue, Known, Source, Stated},
+    facts::{Facts, KeyValue, ResourceFacts, Source, Stated},
     listener::serve,
     readers::Readers,
     server::{Access, Page, router},

@@ -15,9 +15,9 @@ use serde::{Serialize, de::DeserializeOwned};
 /// Longer than any token of a `ServiceAccount`.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
-/// What somebody wants to do.
+/// What somebody wants to do, for an access review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wish<'a> {
+pub(crate) enum AccessRequest<'a> {
     /// To get a path that is no resource's.
     GetPath(&'a str),
     /// To list resources of ours.
@@ -49,9 +49,9 @@ impl Reviews {
     }
 
     /// Whether somebody may do something.
-    pub(crate) async fn allows(&self, user: &UserInfo, wish: Wish<'_>) -> kube::Result<bool> {
+    pub(crate) async fn allows(&self, user: &UserInfo, request: AccessRequest<'_>) -> kube::Result<bool> {
         let UserInfo { extra, groups, uid, username } = user.clone();
-        let (non_resource_attributes, resource_attributes) = attributes(wish);
+        let (non_resource_attributes, resource_attributes) = attributes(request);
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: username,
@@ -75,12 +75,12 @@ impl Reviews {
     }
 }
 
-fn attributes(wish: Wish<'_>) -> (Option<NonResourceAttributes>, Option<ResourceAttributes>) {
-    match wish {
-        Wish::GetPath(path) => {
+fn attributes(request: AccessRequest<'_>) -> (Option<NonResourceAttributes>, Option<ResourceAttributes>) {
+    match request {
+        AccessRequest::GetPath(path) => {
             (Some(NonResourceAttributes { path: Some(path.to_owned()), verb: Some("get".to_owned()) }), None)
         }
-        Wish::List { resource, namespace } => {
+        AccessRequest::List { resource, namespace } => {
             let attributes = ResourceAttributes {
                 group: Some(vectoll_crds::GROUP.to_owned()),
                 resource: Some(resource.to_owned()),
@@ -122,12 +122,12 @@ mod tests {
 
     #[test]
     fn one_asks_for_one_kind_in_one_namespace_or_in_all() {
-        let (none, attributes_of_one) = attributes(Wish::List { resource: "teams", namespace: Some("apps") });
+        let (none, attributes_of_one) = attributes(AccessRequest::List { resource: "teams", namespace: Some("apps") });
         let of_one = attributes_of_one.unwrap();
         assert_eq!(none, None);
         assert_eq!((of_one.group.as_deref(), of_one.resource.as_deref()), (Some("vectoll.dev"), Some("teams")));
         assert_eq!((of_one.verb.as_deref(), of_one.namespace.as_deref()), (Some("list"), Some("apps")));
-        let (_, of_all) = attributes(Wish::List { resource: "teams", namespace: None });
+        let (_, of_all) = attributes(AccessRequest::List { resource: "teams", namespace: None });
         assert_eq!(of_all.unwrap().namespace, None);
     }
 }

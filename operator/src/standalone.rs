@@ -5,13 +5,13 @@
 //! half-written ([`manifests`]), keeping what the API server would keep ([`state`]), and writing as the kubelet does
 //! ([`config_dir`]).
 
+mod change_logger;
 mod config_dir;
 mod key;
 mod manifest;
 mod manifests;
 mod output;
 mod page;
-mod report;
 mod state;
 
 use std::{
@@ -31,7 +31,7 @@ use tokio::{
 };
 
 pub use self::key::key;
-use self::{manifests::Manifests, output::Output, page::Served, report::Report, state::State};
+use self::{change_logger::ChangeLogger, manifests::Manifests, output::Output, page::Served, state::State};
 use crate::{
     cli::{Render, Standalone, StoreOptions},
     delivery::DeliverySetting,
@@ -74,7 +74,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         manifests: Manifests::new(&manifests, &namespace),
         state: State::open(&state_dir)?,
         output: Output::open(&config_dir, &namespace, gateway)?,
-        report: Report::default(),
+        change_logger: ChangeLogger::default(),
         store,
         allowed_hosts: hosts.allowed(),
         delivery: Arc::new(delivery.setting(gateway)?),
@@ -114,7 +114,7 @@ struct Operator {
     manifests: Manifests,
     state: State,
     output: Output,
-    report: Report,
+    change_logger: ChangeLogger,
     store: StoreOptions,
     allowed_hosts: Arc<AllowedHosts>,
     delivery: Arc<DeliverySetting>,
@@ -130,16 +130,16 @@ impl Operator {
         self.prices.refresh();
         let problems = self.manifests.read();
         let read_all = problems.is_empty();
-        self.report.problems(problems);
+        self.change_logger.problems(problems);
         let read = logins(&self.store).and_then(|logins| Ok((self.desired_state(read_all, logins.is_some())?, logins)));
         let ((observed, desired), logins) = match read {
             Ok(read) => read,
             Err(error) => {
-                self.report.trouble(Some(format!("{error:#}")));
+                self.change_logger.trouble(Some(format!("{error:#}")));
                 return false;
             }
         };
-        self.report.conditions(&desired.conditions);
+        self.change_logger.conditions(&desired.conditions);
         if let Some(page) = &self.page {
             page.publish(&observed, &desired, logins.as_ref());
         }
@@ -149,14 +149,14 @@ impl Operator {
             Ok(true) => {
                 // What was good before this process began is known only to the config that an earlier one wrote.
                 let trouble = "some manifests cannot be read: the config of an earlier run stays until all can";
-                self.report.trouble(Some(trouble.to_owned()));
+                self.change_logger.trouble(Some(trouble.to_owned()));
                 return false;
             }
             Ok(false) => self.output.write((&desired, &observed), logins.as_ref(), read_all),
             Err(error) => Err(error),
         };
         let ok = written.is_ok();
-        self.report.trouble(written.err().map(|error| format!("{error:#}")));
+        self.change_logger.trouble(written.err().map(|error| format!("{error:#}")));
         ok && read_all
     }
 
@@ -206,8 +206,8 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     let mut folder = Manifests::new(manifests, namespace);
     let problems = folder.read();
     let mut in_order = problems.is_empty();
-    let mut report = Report::default();
-    report.problems(problems);
+    let mut change_logger = ChangeLogger::default();
+    change_logger.problems(problems);
     let mut observed = folder.observed();
     observed.allowed_hosts = hosts.allowed();
     observed.delivery = Arc::new(delivery.setting(false)?);
@@ -226,7 +226,7 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
         .values()
         .flatten()
         .any(|condition| condition.stops() && condition.reason != "SecretPending");
-    report.conditions(&desired.conditions);
+    change_logger.conditions(&desired.conditions);
     let store = logins.map(|logins| logins.of(namespace, Timestamp::now()));
     let mut config = desired.config(&observed, namespace, Credentials::Deliver, store).config;
     config.generation = 1;

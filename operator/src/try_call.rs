@@ -18,7 +18,7 @@ const REPEAT_PERIOD: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
-struct Ask<'a> {
+struct EmbeddingsRequest<'a> {
     model: &'a str,
     input: &'a str,
     encoding_format: &'a str,
@@ -73,8 +73,8 @@ async fn patiently(client: &reqwest::Client, settings: &Try) -> anyhow::Result<u
 }
 
 async fn attempt(client: &reqwest::Client, url: &str, key: Option<&str>, model: &str) -> anyhow::Result<usize> {
-    let ask = Ask { model, input: "The quick brown fox", encoding_format: "float" };
-    let mut request = client.post(url).header("content-type", "application/json").body(serde_json::to_string(&ask)?);
+    let body = EmbeddingsRequest { model, input: "The quick brown fox", encoding_format: "float" };
+    let mut request = client.post(url).header("content-type", "application/json").body(serde_json::to_string(&body)?);
     if let Some(key) = key {
         request = request.bearer_auth(key);
     }

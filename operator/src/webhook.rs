@@ -28,7 +28,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub use layers::{NAMESPACE_PATH, PATH};
 pub use metrics::Metrics;
-pub use namespaces::{Ask, NamespaceAnnotations};
+pub use namespaces::{FetchAnnotations, NamespaceAnnotations};
 
 use crate::{
     inject::InjectionSettings,

@@ -34,7 +34,7 @@ use crate::{
     authenticate::Caller,
     call_id::CallId,
     refusal::Refusal,
-    telemetry::{Asked, EmbeddingOptions, Telemetry, http_route, is_long},
+    telemetry::{AttemptReport, EmbeddingOptions, Telemetry, http_route, is_long},
     tenancy::Tenancy,
 };
 use vectoll_api::request::Metadata;
@@ -148,14 +148,14 @@ impl Entry {
     }
 
     /// An attempt begins. Only where a collector is told of it.
-    pub fn asks(&self, asked: impl FnOnce() -> Option<Asked>) -> Attempt {
+    pub fn begin_attempt(&self, report: impl FnOnce() -> Option<AttemptReport>) -> Attempt {
         let mut attempt = Attempt(None);
         if self.is_traced()
-            && let Some(asked) = asked()
+            && let Some(report) = report()
         {
             self.note(|facts| {
-                attempt = Attempt(Some(facts.asked.len()));
-                facts.asked.push(asked);
+                attempt = Attempt(Some(facts.attempts.len()));
+                facts.attempts.push(report);
             });
         }
         attempt
@@ -228,9 +228,9 @@ pub struct Attempt(Option<usize>);
 
 impl Attempt {
     fn end(self, facts: &mut Facts, tokens: Option<u64>) {
-        if let Some(asked) = self.0.and_then(|at| facts.asked.get_mut(at)) {
-            asked.until = Some(Instant::now());
-            asked.tokens = tokens;
+        if let Some(report) = self.0.and_then(|at| facts.attempts.get_mut(at)) {
+            report.until = Some(Instant::now());
+            report.tokens = tokens;
         }
     }
 }

@@ -14,7 +14,7 @@ mod reservation;
 mod scopes;
 mod together;
 mod trial;
-mod waiting;
+mod wait_queue;
 
 use std::sync::Arc;
 
@@ -25,13 +25,13 @@ use vectoll_limits::counters::Counters;
 use crate::compute::Compute;
 
 pub use admit::{admit, exact_at, readmit};
-pub use backend_quota::{BackendQuota, Full, Load, QuotaExceeded, SpentBudget};
+pub use backend_quota::{BackendQuota, DeniedBy, Load, QuotaExceeded, SpentBudget};
 pub use in_flight::{InFlight, Settled};
 pub use outcome::{Outcome, Outcomes};
 pub use permit::Permit;
 pub use together::Together;
 pub use trial::{TrialMetrics, WouldReject};
-pub use waiting::{WaitMetrics, WaitingLines};
+pub use wait_queue::{WaitMetrics, WaitQueues};
 
 /// The accounts of this sidecar.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Accounting {
     /// What limits on trial would have refused.
     pub trials: TrialMetrics,
     /// Calls that wait for room.
-    pub lines: WaitingLines,
+    pub wait_queues: WaitQueues,
     /// Time.
     pub clock: Clock,
     /// Threads for counting tokens, and whatever else keeps a processor busy.

@@ -87,24 +87,24 @@ type Common = sync::Cache<Key, (Vector, Duration)>;
 
 /// Where vectors are kept.
 #[derive(Debug)]
-enum Held {
+enum VectorStorage {
     /// In a place of the route's own.
     Own(sync::Cache<Key, Vector>),
     /// Among all, under keys that no other part has: `part` is a hash of whose it is.
     Common { all: Common, part: [u8; 32], ttl: Duration },
 }
 
-impl Held {
+impl VectorStorage {
     fn get(&self, key: Key) -> Option<Vector> {
         match self {
-            Self::Own(held) => held.get(&key),
+            Self::Own(vectors) => vectors.get(&key),
             Self::Common { all, part, ttl: _ } => all.get(&key.within(*part)).map(|(vector, _)| vector),
         }
     }
 
     fn insert(&self, key: Key, vector: Vector) {
         match self {
-            Self::Own(held) => held.insert(key, vector),
+            Self::Own(vectors) => vectors.insert(key, vector),
             Self::Common { all, part, ttl } => all.insert(key.within(*part), (vector, *ttl)),
         }
     }
@@ -136,15 +136,15 @@ fn weight(vector: &Vector) -> u32 {
 /// The vectors of one route.
 #[derive(Debug)]
 pub struct Cache {
-    held: Held,
-    under_way: Mutex<HashMap<Key, watch::Receiver<Option<Vector>>>>,
+    storage: VectorStorage,
+    in_flight: Mutex<HashMap<Key, watch::Receiver<Option<Vector>>>>,
 }
 
-/// What there is of a text.
+/// What the cache has of a text.
 #[derive(Debug)]
-pub enum Found {
+pub enum Lookup {
     /// Its vector.
-    Held(Vector),
+    Hit(Vector),
     /// Nothing: it is this call's to ask for it.
     Lead(Lead),
     /// Another call asks for it.
@@ -154,12 +154,12 @@ pub enum Found {
 impl Cache {
     fn new(settings: v1::Cache) -> Self {
         let v1::Cache { ttl_seconds, max_bytes } = settings;
-        let held = sync::Cache::builder()
+        let vectors = sync::Cache::builder()
             .max_capacity(max_bytes)
             .weigher(|_: &Key, vector: &Vector| weight(vector))
             .time_to_live(Duration::from_secs(ttl_seconds.into()))
             .build();
-        Self { held: Held::Own(held), under_way: Mutex::default() }
+        Self { storage: VectorStorage::Own(vectors), in_flight: Mutex::default() }
     }
 
     /// One that keeps its vectors among all.
@@ -171,54 +171,54 @@ impl Cache {
             hash.update(part);
         }
         let ttl = Duration::from_secs(ttl_seconds.into());
-        let held = Held::Common { all: all.clone(), part: hash.finalize().into(), ttl };
-        Self { held, under_way: Mutex::default() }
+        let storage = VectorStorage::Common { all: all.clone(), part: hash.finalize().into(), ttl };
+        Self { storage, in_flight: Mutex::default() }
     }
 
-    fn under_way(&self) -> MutexGuard<'_, HashMap<Key, watch::Receiver<Option<Vector>>>> {
+    fn in_flight(&self) -> MutexGuard<'_, HashMap<Key, watch::Receiver<Option<Vector>>>> {
         // Nothing that could panic is done under it.
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks for a text.
-    pub fn look(self: &Arc<Self>, key: Key) -> Found {
-        if let Some(vector) = self.held.get(key) {
-            return Found::Held(vector);
+    /// Looks a text up.
+    pub fn lookup(self: &Arc<Self>, key: Key) -> Lookup {
+        if let Some(vector) = self.storage.get(key) {
+            return Lookup::Hit(vector);
         }
-        let mut under_way = self.under_way();
-        if let Some(other) = under_way.get(&key) {
-            return Found::Follow(Follow(other.clone()));
+        let mut in_flight = self.in_flight();
+        if let Some(other) = in_flight.get(&key) {
+            return Lookup::Follow(Follow(other.clone()));
         }
         // It may have come in between.
-        if let Some(vector) = self.held.get(key) {
-            return Found::Held(vector);
+        if let Some(vector) = self.storage.get(key) {
+            return Lookup::Hit(vector);
         }
         let (to, from) = watch::channel(None);
-        under_way.insert(key, from);
-        Found::Lead(Lead { cache: self.clone(), key, to })
+        in_flight.insert(key, from);
+        Lookup::Lead(Lead { cache: self.clone(), key, to })
     }
 
     /// A text that is asked for though another call may ask for it as well, or has its vector.
-    pub fn alone(self: &Arc<Self>, key: Key) -> Wanted {
-        Wanted::Alone(self.clone(), key)
+    pub fn alone(self: &Arc<Self>, key: Key) -> CacheFill {
+        CacheFill::Alone(self.clone(), key)
     }
 }
 
-/// A text that a call asks for.
+/// The place of a text that a call asks for: the vector fills it.
 #[derive(Debug)]
-pub enum Wanted {
+pub enum CacheFill {
     /// Others wait for it.
     Lead(Lead),
     /// Nobody does.
     Alone(Arc<Cache>, Key),
 }
 
-impl Wanted {
+impl CacheFill {
     /// Keeps the vector, in place of the one that is kept, and hands it over.
-    pub fn found(self, vector: &Vector) {
+    pub fn fill(self, vector: &Vector) {
         match self {
-            Self::Lead(lead) => lead.found(vector),
-            Self::Alone(cache, key) => cache.held.insert(key, vector.clone()),
+            Self::Lead(lead) => lead.fill(vector),
+            Self::Alone(cache, key) => cache.storage.insert(key, vector.clone()),
         }
     }
 }
@@ -233,15 +233,15 @@ pub struct Lead {
 
 impl Lead {
     /// Hands the vector over, and keeps it.
-    fn found(self, vector: &Vector) {
-        self.cache.held.insert(self.key, vector.clone());
+    fn fill(self, vector: &Vector) {
+        self.cache.storage.insert(self.key, vector.clone());
         self.to.send_replace(Some(vector.clone()));
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        self.cache.under_way().remove(&self.key);
+        self.cache.in_flight().remove(&self.key);
     }
 }
 
@@ -261,7 +261,7 @@ impl Follow {
 /// The caches of all routes. A handle: clones share them. A reload does not empty them.
 #[derive(Clone, Debug, Default)]
 pub struct Caches {
-    known: Arc<Mutex<HashMap<CacheOf, Weak<Cache>>>>,
+    by_route: Arc<Mutex<HashMap<CacheOf, Weak<Cache>>>>,
     /// Where all of them keep their vectors, and for which namespace; none: each has a place of its own.
     common: Option<(Common, Arc<str>)>,
 }
@@ -277,29 +277,29 @@ impl Caches {
             .weigher(|_: &Key, (vector, _): &(Vector, Duration)| weight(vector))
             .expire_after(ByEntry)
             .build();
-        Self { known: Arc::default(), common: Some((common, "".into())) }
+        Self { by_route: Arc::default(), common: Some((common, "".into())) }
     }
 
     /// One namespace's: it finds no other one's vectors, though a route and a Team may be the same.
     #[must_use]
     pub fn of_namespace(&self, namespace: &str) -> Self {
         let common = self.common.as_ref().map(|(common, _)| (common.clone(), namespace.into()));
-        Self { known: Arc::default(), common }
+        Self { by_route: Arc::default(), common }
     }
 
     /// The cache of a route. `space` is a hash of what its vectors depend on.
     pub fn of(&self, route: &str, space: u64, settings: v1::Cache) -> Arc<Cache> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, cache| cache.strong_count() > 0);
+        let mut by_route = self.by_route.lock().unwrap_or_else(PoisonError::into_inner);
+        by_route.retain(|_, cache| cache.strong_count() > 0);
         let of = (Arc::from(route), space, settings);
-        if let Some(cache) = known.get(&of).and_then(Weak::upgrade) {
+        if let Some(cache) = by_route.get(&of).and_then(Weak::upgrade) {
             return cache;
         }
         let cache = Arc::new(match &self.common {
             Some((all, namespace)) => Cache::among(all, namespace, (route, space, settings)),
             None => Cache::new(settings),
         });
-        known.insert(of, Arc::downgrade(&cache));
+        by_route.insert(of, Arc::downgrade(&cache));
         cache
     }
 }
@@ -327,9 +327,9 @@ mod tests {
     }
 
     fn lead(cache: &Arc<Cache>, key: Key) -> Lead {
-        match cache.look(key) {
-            Found::Lead(lead) => lead,
-            other @ (Found::Held(_) | Found::Follow(_)) => unreachable!("{other:?}"),
+        match cache.lookup(key) {
+            Lookup::Lead(lead) => lead,
+            other @ (Lookup::Hit(_) | Lookup::Follow(_)) => unreachable!("{other:?}"),
         }
     }
 
@@ -355,20 +355,20 @@ mod tests {
     async fn one_asks_and_the_others_wait() {
         let cache = Arc::new(Cache::new(SETTINGS));
         let first = lead(&cache, key("a"));
-        let Found::Follow(waiting) = cache.look(key("a")) else { unreachable!("it is under way") };
+        let Lookup::Follow(waiting) = cache.lookup(key("a")) else { unreachable!("it is in flight") };
         let waiting = tokio::spawn(waiting.vector());
         let vector: Vector = vec![1.0, 2.0].into();
-        first.found(&vector);
+        first.fill(&vector);
         assert_eq!(waiting.await.unwrap(), Some(vector.clone()));
-        assert!(matches!(cache.look(key("a")), Found::Held(held) if held == vector));
-        assert!(cache.under_way().is_empty());
+        assert!(matches!(cache.lookup(key("a")), Lookup::Hit(kept) if kept == vector));
+        assert!(cache.in_flight().is_empty());
     }
 
     #[tokio::test]
     async fn who_waits_for_one_that_fails_is_told() {
         let cache = Arc::new(Cache::new(SETTINGS));
         let first = lead(&cache, key("a"));
-        let Found::Follow(waiting) = cache.look(key("a")) else { unreachable!("it is under way") };
+        let Lookup::Follow(waiting) = cache.lookup(key("a")) else { unreachable!("it is in flight") };
         drop(first);
         assert_eq!(waiting.vector().await, None);
         drop(lead(&cache, key("a")));
@@ -378,12 +378,12 @@ mod tests {
     fn bytes_are_bounded() {
         let cache = Arc::new(Cache::new(SETTINGS));
         for at in 0..2_000 {
-            lead(&cache, key(&at.to_string())).found(&vec![0.5; 1536].into());
+            lead(&cache, key(&at.to_string())).fill(&vec![0.5; 1536].into());
         }
-        let Held::Own(held) = &cache.held else { unreachable!("it has a place of its own") };
-        held.run_pending_tasks();
-        assert!(held.weighted_size() <= SETTINGS.max_bytes, "{}", held.weighted_size());
-        assert!(held.entry_count() > 100);
+        let VectorStorage::Own(vectors) = &cache.storage else { unreachable!("it has a place of its own") };
+        vectors.run_pending_tasks();
+        assert!(vectors.weighted_size() <= SETTINGS.max_bytes, "{}", vectors.weighted_size());
+        assert!(vectors.entry_count() > 100);
     }
 
     #[test]
@@ -391,16 +391,16 @@ mod tests {
         let caches = Caches::within(1 << 20);
         let of = |namespace: &str| caches.of_namespace(namespace).of("models/a", 1, SETTINGS);
         let (shop, crm) = (of("shop"), of("crm"));
-        lead(&shop, key("a")).found(&vec![1.0].into());
-        assert!(matches!(shop.look(key("a")), Found::Held(_)));
-        assert!(matches!(of("shop").look(key("a")), Found::Held(_)), "as after a reload");
+        lead(&shop, key("a")).fill(&vec![1.0].into());
+        assert!(matches!(shop.lookup(key("a")), Lookup::Hit(_)));
+        assert!(matches!(of("shop").lookup(key("a")), Lookup::Hit(_)), "as after a reload");
         drop(lead(&crm, key("a")));
         let other = caches.of_namespace("shop").of("models/a", 2, SETTINGS);
         drop(lead(&other, key("a")));
         for at in 0..2_000 {
-            lead(if at % 2 == 0 { &shop } else { &crm }, key(&at.to_string())).found(&vec![0.5; 1536].into());
+            lead(if at % 2 == 0 { &shop } else { &crm }, key(&at.to_string())).fill(&vec![0.5; 1536].into());
         }
-        let Held::Common { all, .. } = &shop.held else { unreachable!("it is a gateway's") };
+        let VectorStorage::Common { all, .. } = &shop.storage else { unreachable!("it is a gateway's") };
         all.run_pending_tasks();
         assert!(all.weighted_size() <= 1 << 20 && all.entry_count() > 100, "{}", all.weighted_size());
     }
@@ -410,10 +410,10 @@ mod tests {
         let caches = Caches::within(1 << 20).of_namespace("shop");
         let short = caches.of("shop/a", 1, v1::Cache { ttl_seconds: 1, max_bytes: 1 << 20 });
         let long = caches.of("shop/b", 1, SETTINGS);
-        lead(&short, key("a")).found(&vec![1.0].into());
-        lead(&long, key("a")).found(&vec![1.0].into());
+        lead(&short, key("a")).fill(&vec![1.0].into());
+        lead(&long, key("a")).fill(&vec![1.0].into());
         std::thread::sleep(Duration::from_millis(1_100));
-        assert!(matches!(long.look(key("a")), Found::Held(_)));
+        assert!(matches!(long.lookup(key("a")), Lookup::Hit(_)));
         drop(lead(&short, key("a")));
     }
 

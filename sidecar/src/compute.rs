@@ -119,7 +119,7 @@ impl Compute {
         }))
     }
 
-    /// Does work on so many bytes on one of the threads. Dropped before its turn, it is not done; from then on it is done to its end.
+    /// Does work on so many bytes on one of the threads. Dropped before it has a thread, it is not done; from then on it is done to its end.
     ///
     /// Boxed: few calls are large, and the future of a call is as large as its largest way.
     pub fn run<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
@@ -128,13 +128,13 @@ impl Compute {
         work: W,
     ) -> Pin<Box<impl Future<Output = Result<T, NotDone>> + Send + use<'_, T, W>>> {
         Box::pin(async move {
-            let turn = self.turn(bytes).await?;
-            let (tell, told) = oneshot::channel();
+            let permit = self.thread_permit(bytes).await?;
+            let (sender, receiver) = oneshot::channel();
             let (pool, metrics) = (&self.0, self.0.metrics.clone());
             pool.start_if_needed()?;
-            let job = move || do_it((work, bytes), turn, tell, &metrics);
+            let job = move || do_it((work, bytes), permit, sender, &metrics);
             pool.jobs.send(Box::new(job)).map_err(|_| NotDone::NoThread)?;
-            told.await.unwrap_or(Err(NotDone::Panicked))
+            receiver.await.unwrap_or(Err(NotDone::Panicked))
         })
     }
 
@@ -148,14 +148,14 @@ impl Compute {
         if bytes <= few { Ok(work()) } else { self.run(bytes, work).await }
     }
 
-    async fn turn(&self, bytes: u64) -> Result<Turn, NotDone> {
+    async fn thread_permit(&self, bytes: u64) -> Result<ThreadPermit, NotDone> {
         let Pool { threads, for_large, metrics, .. } = &*self.0;
-        let waiting = Waiting::new(&metrics.waiting);
+        let waiting = GaugeGuard::new(&metrics.waiting);
         // In the order of their coming. The part of the large ones first, so that none holds a thread's permit and waits.
         let of_large = if bytes > LARGE_WORK_BYTES { Some(acquire(for_large).await?) } else { None };
         let thread = acquire(threads).await?;
         drop(waiting);
-        Ok(Turn { _thread: thread, _of_large: of_large })
+        Ok(ThreadPermit { _thread: thread, _of_large: of_large })
     }
 }
 
@@ -165,33 +165,33 @@ async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Not
 }
 
 /// The right to a thread. It is given back when the work is done, whoever still waits for it.
-struct Turn {
+struct ThreadPermit {
     _thread: OwnedSemaphorePermit,
     _of_large: Option<OwnedSemaphorePermit>,
 }
 
-/// Somebody who waits for a turn.
-struct Waiting<'a>(&'a IntGauge);
+/// Counts work as waiting for a thread, until it is dropped.
+struct GaugeGuard<'a>(&'a IntGauge);
 
-impl<'a> Waiting<'a> {
+impl<'a> GaugeGuard<'a> {
     fn new(gauge: &'a IntGauge) -> Self {
         gauge.inc();
         Self(gauge)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
         self.0.dec();
     }
 }
 
 impl Pool {
-    /// Starts a thread where there are fewer than turns: each that has one finds a thread.
+    /// Starts a thread where there are fewer than permits that are out: each permit finds a thread.
     fn start_if_needed(&self) -> Result<(), NotDone> {
         let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = self.most.saturating_sub(self.threads.available_permits());
-        if *started >= turns {
+        let permits = self.most.saturating_sub(self.threads.available_permits());
+        if *started >= permits {
             return Ok(());
         }
         let taken = self.taken.clone();
@@ -224,12 +224,12 @@ fn serve(jobs: &Mutex<Receiver<Job>>) {
 
 fn do_it<T, W: FnOnce() -> T>(
     (work, bytes): (W, u64),
-    turn: Turn,
-    tell: oneshot::Sender<Result<T, NotDone>>,
+    permit: ThreadPermit,
+    sender: oneshot::Sender<Result<T, NotDone>>,
     metrics: &ComputeMetrics,
 ) {
-    // Whoever asked has left since it had its turn.
-    if tell.is_closed() {
+    // Whoever asked has left since it got its permit.
+    if sender.is_closed() {
         return;
     }
     metrics.work.inc();
@@ -244,9 +244,9 @@ fn do_it<T, W: FnOnce() -> T>(
         );
         NotDone::Panicked
     });
-    // Before it is told: whoever is told may ask for the next at once.
-    drop(turn);
-    let _ = tell.send(done);
+    // Before the result is sent: whoever gets it may ask for the next at once.
+    drop(permit);
+    let _ = sender.send(done);
 }
 
 /// What a panic says of itself, as far as it was written here and cannot have anything of a call in it.

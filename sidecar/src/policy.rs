@@ -36,7 +36,7 @@ pub use passed_on::PassedOn;
 pub use retry::{RetryBudget, RetryBudgets};
 pub use route::{Coalesce, Route, RouteIndex, RouteSettings};
 pub use served::InForce;
-pub use shared_state::{Files, Identity, SharedState};
+pub use shared_state::{CredentialFiles, Identity, SharedState};
 pub use union::{Ambiguous, union};
 
 /// What this sidecar serves by.

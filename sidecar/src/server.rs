@@ -37,7 +37,8 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use self::{
-    activity::Activity, connection::Tracked, connections::Connections, listen::Listener, paths::Wanted, stop::stopped,
+    activity::Activity, connection::Tracked, connections::Connections, listen::Listener, paths::PathMatch,
+    stop::stopped,
 };
 pub use self::{
     guard::{Guard, host_name, origin},
@@ -120,7 +121,7 @@ impl Site {
         let is_http2 = request.version() == Version::HTTP_2;
         let under_way = activity.request(is_http2);
         let is_strangers = self.calls.as_ref().is_some_and(|proxy| proxy.gateway.is_some());
-        let (request, rest) = RequestBody::watch(request, &activity, is_strangers);
+        let (request, unread) = RequestBody::watch(request, &activity, is_strangers);
         let mut response = self.answer(request).await?;
         if is_strangers && response.headers().get(header::CONNECTION).is_some_and(|value| value == "close") {
             // Over HTTP/2 the header says nothing: the connection is told by itself.
@@ -129,13 +130,13 @@ impl Site {
         if is_strangers && !is_http2 && activity.is_aged() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        rest.announce(&mut response);
+        unread.announce(&mut response);
         Ok(response.map(|body| Tracked::new(body, under_way)))
     }
 
     async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Result<Response<Body>, Infallible> {
         if let Some(proxy) = &self.calls
-            && let Wanted::Embeddings { model } = paths::wanted(request.method(), request.uri())
+            && let PathMatch::Embeddings { model } = paths::match_path(request.method(), request.uri())
         {
             // It has a line in the access log, whatever becomes of it: the guard is within.
             return Ok(proxy.embeddings(request, model).await);

@@ -19,7 +19,7 @@ use vectoll_config::{Uid, v1::Budget};
 
 use crate::{
     access::{AccessLog, CallObservers, Writer},
-    accounting::{Accounting, TrialMetrics, WaitMetrics, WaitingLines},
+    accounting::{Accounting, TrialMetrics, WaitMetrics, WaitQueues},
     background::Background,
     call::{MemoryShares, RequestLimits},
     client_address::TrustedProxies,
@@ -217,7 +217,7 @@ fn assemble(
         counters: Arc::new(Counters::new(keeper.balances(), Arc::new(SharedCounters::new(clock)))),
         ledger: keeper.ledger(),
         journal: keeper.journal(),
-        lines: WaitingLines::new(waits.clone()),
+        wait_queues: WaitQueues::new(waits.clone()),
         trials: TrialMetrics::new().context("failed to set up the metrics")?,
         clock,
         compute: Compute::new(computing.clone()),

@@ -1,6 +1,6 @@
 //! OpenTelemetry: two spans for each call, and the GenAI histograms, by OTLP to a collector. Off unless an endpoint is set.
 //!
-//! A call's spans and measures are made when the last word on it is known, of what the access log is made of ([`Report`]): nothing on the
+//! A call's spans and measures are made when the last word on it is known, of what the access log is made of ([`CallReport`]): nothing on the
 //! request path waits for it, and no input is ever told. Spans wait in a queue that is bounded, and what a collector does not take is
 //! dropped and counted: traces are not the books.
 //!
@@ -8,12 +8,12 @@
 //! (github.com/open-telemetry/semantic-conventions-genai, `docs/gen-ai/client-embeddings.md`); [`Conventions::Released`] has the metrics'
 //! names of the releases before.
 
+mod call_report;
 mod context;
 mod export;
 mod instruments;
 mod names;
-mod report;
-mod room;
+mod span_budget;
 mod spans;
 
 use std::{sync::Arc, time::Duration};
@@ -28,12 +28,12 @@ use opentelemetry_sdk::{
 use prometheus::Registry;
 
 pub use self::{
+    call_report::{AttemptReport, CallReport, EmbeddingOptions, Server, http_route},
     context::{TraceContext, Trust},
     export::Exporting,
     names::Conventions,
-    report::{Asked, EmbeddingOptions, Report, Server, http_route},
 };
-use self::{instruments::Instruments, room::Room};
+use self::{instruments::Instruments, span_budget::SpanBudget};
 
 /// The longest text of a caller's that a span repeats, in bytes: so much of what waits is bounded by its number.
 const MAX_TEXT: usize = 256;
@@ -42,7 +42,7 @@ const MAX_TEXT: usize = 256;
 #[derive(Debug)]
 pub struct Telemetry {
     spans: BatchSpanProcessor,
-    room: Room,
+    budget: SpanBudget,
     meters: SdkMeterProvider,
     instruments: Instruments,
     sampler: Sampler,
@@ -56,12 +56,12 @@ impl Telemetry {
     /// Begins to tell a collector. Within the runtime: requests to it are made there.
     pub fn start(exporting: Exporting, registry: &Registry) -> anyhow::Result<Arc<Self>> {
         let (portion, conventions, scheme) = (exporting.sampling, exporting.conventions, exporting.scheme);
-        let (trust, room) = (exporting.trust, Room::new(registry)?);
-        let (spans, meters) = exporting.start(room.clone(), registry).context("failed to set up OTLP")?;
+        let (trust, budget) = (exporting.trust, SpanBudget::new(registry)?);
+        let (spans, meters) = exporting.start(budget.clone(), registry).context("failed to set up OTLP")?;
         let scope = InstrumentationScope::builder("vectoll-sidecar").with_version(env!("CARGO_PKG_VERSION")).build();
         let instruments = Instruments::new(&meters, scope.clone(), conventions);
         let sampler = Sampler::TraceIdRatioBased(portion);
-        Ok(Arc::new(Self { spans, room, meters, instruments, sampler, scope, trust, scheme }))
+        Ok(Arc::new(Self { spans, budget, meters, instruments, sampler, scope, trust, scheme }))
     }
 
     /// The trace that a call belongs to: its caller's, or one of its own.
@@ -73,13 +73,13 @@ impl Telemetry {
     }
 
     /// Takes the last word on a call.
-    pub fn report(&self, report: &Report<'_>) {
-        if let Some(asked) = &report.asked {
-            self.instruments.record(report, asked);
+    pub fn report(&self, report: &CallReport<'_>) {
+        if let Some(attempt) = &report.attempt {
+            self.instruments.record(report, attempt);
         }
         if report.trace.is_sampled() {
             for span in spans::of(report, self.scheme, &self.scope) {
-                if self.room.take() {
+                if self.budget.try_take() {
                     self.spans.on_end(span);
                 }
             }

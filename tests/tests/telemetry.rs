@@ -21,8 +21,8 @@ const MODEL: &str = "text-embedding-3-small";
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// Milliseconds that spans gather, as the SDK is told.
-const SOON: &str = "100";
+/// How long spans gather before they are sent, for `OTEL_BSP_SCHEDULE_DELAY`.
+const SCHEDULE_DELAY_MILLIS: &str = "100";
 
 async fn stage(endpoint: &str, gather: &str, arguments: &[&str]) -> anyhow::Result<(Pair, Provider, Caller)> {
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
@@ -71,7 +71,7 @@ fn of_kind(told: &Told, kind: SpanKind) -> Vec<&Span> {
 #[tokio::test]
 async fn a_collector_gets_each_call_in_its_callers_trace_and_what_was_asked_below() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
-    let (pair, provider, caller) = stage(&collector.endpoint(), SOON, &[]).await?;
+    let (pair, provider, caller) = stage(&collector.endpoint(), SCHEDULE_DELAY_MILLIS, &[]).await?;
     let body = json!({"model": MODEL, "input": "a secret thought", "encoding_format": "base64", "dimensions": 256});
     let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let headers = [("traceparent", &*parent), ("tracestate", "vendor=1"), ("x-litellm-user-id", "ada")];
@@ -157,8 +157,12 @@ fn histogram(told: &Told, name: &str) -> Option<(Value, u64, f64)> {
 #[tokio::test]
 async fn refusals_and_failures_are_told_apart_and_sampling_is_the_callers() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
-    let (_pair, provider, caller) =
-        stage(&collector.endpoint(), SOON, &["--otlp-sampling", "0", "--otlp-conventions", "released"]).await?;
+    let (_pair, provider, caller) = stage(
+        &collector.endpoint(),
+        SCHEDULE_DELAY_MILLIS,
+        &["--otlp-sampling", "0", "--otlp-conventions", "released"],
+    )
+    .await?;
     let call = async |caller: &Caller, model: &str, flags: &str| {
         let parent = format!("00-{TRACE}-b7ad6b7169203331-{flags}");
         let headers = [("traceparent", &*parent)];
@@ -221,7 +225,7 @@ async fn refusals_and_failures_are_told_apart_and_sampling_is_the_callers() -> a
 async fn a_collector_that_takes_nothing_costs_no_call() -> anyhow::Result<()> {
     let collector = Collector::start().await?;
     collector.refuse(Some(StatusCode::BAD_REQUEST));
-    let (pair, _provider, caller) = stage(&collector.endpoint(), SOON, &[]).await?;
+    let (pair, _provider, caller) = stage(&collector.endpoint(), SCHEDULE_DELAY_MILLIS, &[]).await?;
     for _ in 0..3 {
         assert_eq!(caller.embed(MODEL, json!("a")).await?.status, 200);
     }
@@ -255,7 +259,7 @@ async fn the_last_words_are_said_at_the_end() -> anyhow::Result<()> {
 async fn a_collector_that_hangs_holds_up_no_end() -> anyhow::Result<()> {
     let silent = TcpListener::bind("127.0.0.1:0").await?;
     let endpoint = format!("http://{}", silent.local_addr()?);
-    let (mut pair, _provider, caller) = stage(&endpoint, SOON, &[]).await?;
+    let (mut pair, _provider, caller) = stage(&endpoint, SCHEDULE_DELAY_MILLIS, &[]).await?;
     assert_eq!(caller.embed(MODEL, json!("a")).await?.status, 200);
     tokio::time::sleep(Duration::from_millis(500)).await;
     let began = Instant::now();
@@ -282,9 +286,12 @@ async fn what_was_asked_takes_as_long_as_the_answer_that_was_taken() -> anyhow::
     all.extend(together);
     all.extend(api_key("alice", "search", json!({})));
     let setup = Setup {
-        environment: [("VECTOLL_OTLP_ENDPOINT", &*collector.endpoint()), ("OTEL_BSP_SCHEDULE_DELAY", SOON)]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .to_vec(),
+        environment: [
+            ("VECTOLL_OTLP_ENDPOINT", &*collector.endpoint()),
+            ("OTEL_BSP_SCHEDULE_DELAY", SCHEDULE_DELAY_MILLIS),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .to_vec(),
         ..Setup::built()?
     };
     let pair = Pair::start_with(setup, &[("all.yaml", file(all))]).await?;

@@ -37,7 +37,7 @@ pub(super) fn believable(generation: u64, now: Timestamp) -> Option<u64> {
 
 /// The files of a config Secret.
 #[derive(Debug)]
-pub(super) struct Files {
+pub(super) struct ConfigFiles {
     /// What they were made of.
     contents: Contents,
     /// The generation they carry.
@@ -52,7 +52,7 @@ pub(super) struct Files {
     pub(super) parts: Arc<ResourceGenerations>,
 }
 
-impl Files {
+impl ConfigFiles {
     /// Makes the files of a config, whose hashes are `contents`. `is_in` says which keys the sidecars have already, `age` which of the others, and
     /// which routes, go first where not all fit in; `last` is what they come after, if nothing was in force in between. An error: sidecars would
     /// refuse them, or the API server.
@@ -188,7 +188,7 @@ pub(super) mod tests {
             desired_state(&observed, Timestamp::UNIX_EPOCH).config(&observed, "apps", Credentials::Deliver, None);
         let age = |_: Kind, name: &ObjectName| observed.api_keys.get(name).and_then(|object| object.created);
         let contents = Contents::of(&config).unwrap();
-        let files = Files::make(config, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, age).unwrap();
+        let files = ConfigFiles::make(config, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, age).unwrap();
         let size: usize = files.by_name.values().map(Vec::len).sum();
         assert!(size <= ROOM && size > ROOM - 1_000, "{size}");
         assert!(!files.left_out.is_empty());
@@ -218,7 +218,7 @@ pub(super) mod tests {
         let config =
             || desired_state(&observed, Timestamp::UNIX_EPOCH).config(&observed, "apps", Credentials::Deliver, None);
         let make = |generation| {
-            Files::make(
+            ConfigFiles::make(
                 config(),
                 Contents::of(&config()).unwrap(),
                 generation,

@@ -9,7 +9,7 @@ use vectoll_config::{ModelPattern, ObjectName, v1::MAX_TREE_DEPTH};
 use vectoll_crds::{AllowedNamespaces, Backend, Provider, TeamSpec};
 
 use super::{cluster_state::ClusterState, index::Facts};
-use crate::{consent::allows, key_secret::value_place, model_set::ModelSet, reach::reach_of};
+use crate::{consent::allows, key_secret::value_place, model_set::ModelSet, reachable_models::reachable_models};
 
 impl ClusterState {
     /// The facts of a namespace, as its objects say.
@@ -18,9 +18,9 @@ impl ClusterState {
         let reads = self.reads_of(namespace, &teams);
         let labels = self.labels(namespace).cloned().unwrap_or_default();
         let keys = self.api_keys.in_namespace(namespace).map(|(_, seen)| &seen.value.object.spec);
-        let reach = reach_of(namespace, &labels, keys, |name| self.team_spec(name));
+        let reachable_models = reachable_models(namespace, &labels, keys, |name| self.team_spec(name));
         let sidecars = self.pods.in_namespace(namespace).filter(|(_, seen)| seen.value.lives).count();
-        Facts { reads, sidecars, labels, reach, serves: self.serves_to(namespace, &teams), teams }
+        Facts { reads, sidecars, labels, reachable_models, serves: self.serves_to(namespace, &teams), teams }
     }
 
     /// Tells the index of all namespaces at once. Who looks at a namespace is known then before any is reconciled: otherwise what is said
@@ -181,7 +181,7 @@ mod tests {
         assert_eq!(cluster.index.readers("models").collect::<BTreeSet<_>>(), BTreeSet::from(["platform", "shop"]));
         let facts = cluster.index.of("shop").unwrap();
         let small = ModelSet::of_list(Some(&["small".to_owned(), "own".to_owned()]));
-        assert!(["models", "platform", "shop"].iter().all(|at| *facts.reach[*at] == small), "{facts:?}");
+        assert!(["models", "platform", "shop"].iter().all(|at| *facts.reachable_models[*at] == small), "{facts:?}");
         assert_eq!(
             *facts.serves,
             ModelSet::of_list(Some(&["own".to_owned()])),

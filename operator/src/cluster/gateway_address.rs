@@ -45,9 +45,9 @@ pub(super) fn follow(
         let gateway = GatewayPlace::At(GatewayAddress { url: url.clone(), ca });
         Arc::new(DeliverySetting { gateway, ..setting.clone() })
     };
-    let (tell, told) = watch::channel(with(GatewayCa::Unknown));
+    let (sender, receiver) = watch::channel(with(GatewayCa::Unknown));
     tokio::spawn(async move {
-        let mut known = Known::default();
+        let mut trusted_cas = TrustedCas::default();
         let mut is_failing = false;
         loop {
             let read = read(&client, &secret).await;
@@ -55,11 +55,11 @@ pub(super) fn follow(
             match read {
                 Ok(found) => {
                     is_failing = false;
-                    known.take(found, Instant::now());
-                    tell.send_if_modified(|told| {
-                        let new = with(known.trusted());
-                        let is_other = *told != new;
-                        *told = new;
+                    trusted_cas.take(found, Instant::now());
+                    sender.send_if_modified(|setting| {
+                        let new = with(trusted_cas.trusted());
+                        let is_other = *setting != new;
+                        *setting = new;
                         is_other
                     });
                 }
@@ -77,7 +77,7 @@ pub(super) fn follow(
             tokio::time::sleep(if is_there { CHECK_PERIOD } else { FIRST_CHECK_PERIOD }).await;
         }
     });
-    told
+    receiver
 }
 
 /// What the Secret says; nothing where there is none.
@@ -95,15 +95,15 @@ fn ca_of(secret: Secret) -> GatewayCa {
     ca.map_or(GatewayCa::WellKnown, GatewayCa::These)
 }
 
-/// What has been read of the Secret so far.
+/// The CAs to trust, by what was read of the Secret so far.
 #[derive(Debug, Default)]
-struct Known {
+struct TrustedCas {
     last: Option<GatewayCa>,
     /// The CAs before that one, and until when they are trusted as well.
     before: Option<(Vec<u8>, Instant)>,
 }
 
-impl Known {
+impl TrustedCas {
     /// Takes in what was read. A Secret that is gone, as while it is made anew, says nothing.
     fn take(&mut self, found: Option<GatewayCa>, now: Instant) {
         self.before.take_if(|(_, until)| *until <= now);
@@ -136,19 +136,19 @@ mod tests {
     #[test]
     fn a_ca_that_cannot_be_seen_stays_and_one_that_changes_is_trusted_beside_the_new_one() {
         let now = Instant::now();
-        let mut known = Known::default();
-        known.take(None, now);
-        assert_eq!(known.trusted(), GatewayCa::Unknown, "what namespaces have goes on");
-        known.take(Some(ca("old")), now);
-        known.take(None, now);
-        assert_eq!(known.trusted(), ca("old"), "the Secret is made anew");
-        known.take(Some(ca("new")), now);
-        known.take(Some(ca("new")), now + OVERLAP / 2);
-        assert_eq!(known.trusted(), ca("new\nold"));
-        known.take(None, now + OVERLAP);
-        assert_eq!(known.trusted(), ca("new"));
+        let mut trusted_cas = TrustedCas::default();
+        trusted_cas.take(None, now);
+        assert_eq!(trusted_cas.trusted(), GatewayCa::Unknown, "what namespaces have goes on");
+        trusted_cas.take(Some(ca("old")), now);
+        trusted_cas.take(None, now);
+        assert_eq!(trusted_cas.trusted(), ca("old"), "the Secret is made anew");
+        trusted_cas.take(Some(ca("new")), now);
+        trusted_cas.take(Some(ca("new")), now + OVERLAP / 2);
+        assert_eq!(trusted_cas.trusted(), ca("new\nold"));
+        trusted_cas.take(None, now + OVERLAP);
+        assert_eq!(trusted_cas.trusted(), ca("new"));
         // To a certificate of a public CA.
-        known.take(Some(GatewayCa::WellKnown), now + OVERLAP);
-        assert_eq!(known.trusted(), GatewayCa::WellKnown);
+        trusted_cas.take(Some(GatewayCa::WellKnown), now + OVERLAP);
+        assert_eq!(trusted_cas.trusted(), GatewayCa::WellKnown);
     }
 }

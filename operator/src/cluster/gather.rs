@@ -16,7 +16,7 @@ use vectoll_config::ObjectName;
 
 use super::{
     cluster_state::{content_of, entries, version_of},
-    memory::{Known, Memory},
+    memory::{Memory, RememberedState},
     names,
     object_cache::CacheEntry,
     plan::{PersistentFailures, config_name},
@@ -66,11 +66,11 @@ impl Gather {
         tokio::task::spawn_blocking(move || {
             // What is done from here on may not be in the snapshot.
             let began = Instant::now();
-            let (snapshot, Known { offers, prepared, readers, changes }) = {
+            let (snapshot, RememberedState { offers, prepared, readers, changes }) = {
                 let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                 let snapshot = shared.snapshot(&namespace, &setting, |of| memory.knows_offers_of(of));
-                let known = memory.known(&namespace, &snapshot);
-                (snapshot, known)
+                let remembered = memory.remembered(&namespace, &snapshot);
+                (snapshot, remembered)
             };
             let now = Timestamp::now();
             let inputs = NamespaceInputs {

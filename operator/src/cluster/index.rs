@@ -7,7 +7,7 @@ use std::{
 
 use vectoll_config::ObjectName;
 
-use crate::{model_set::ModelSet, observed_state::Reach};
+use crate::{model_set::ModelSet, observed_state::ReachableModels};
 
 /// What others need to know of a namespace, and what it looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) struct Facts {
     /// Its labels.
     pub(super) labels: BTreeMap<String, String>,
     /// What its keys may use of the routes of each namespace where they look.
-    pub(super) reach: Reach,
+    pub(super) reachable_models: ReachableModels,
     /// What its own routes serve; nothing where no Team elsewhere asks.
     pub(super) serves: Arc<ModelSet>,
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    config::Files,
+    config::ConfigFiles,
     generations::{Delivered, Deliveries},
     reconcile_namespace::Reconciled,
     snapshot::Snapshot,
@@ -19,7 +19,7 @@ pub(super) struct Memory {
     /// What they offer to others.
     offers: HashMap<String, Arc<Offers>>,
     /// Their configs that were made last: in force, or on their way.
-    prepared: HashMap<String, Arc<Files>>,
+    prepared: HashMap<String, Arc<ConfigFiles>>,
     /// How far those have come.
     deliveries: HashMap<String, Arc<Delivered>>,
     /// How many resources of a kind are ready in each, and how many are not.
@@ -29,12 +29,12 @@ pub(super) struct Memory {
     changes: u64,
 }
 
-/// What a reconciliation is given of it.
-pub(super) struct Known {
+/// What a reconciliation of one namespace is given of it.
+pub(super) struct RememberedState {
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
-    pub(super) prepared: Option<Arc<Files>>,
+    pub(super) prepared: Option<Arc<ConfigFiles>>,
     pub(super) readers: Deliveries,
-    /// How many changes were known.
+    /// How many changes had been learned by then.
     pub(super) changes: u64,
 }
 
@@ -50,10 +50,10 @@ impl Memory {
     }
 
     /// What a reconciliation needs to know.
-    pub(super) fn known(&self, namespace: &str, snapshot: &Snapshot) -> Known {
+    pub(super) fn remembered(&self, namespace: &str, snapshot: &Snapshot) -> RememberedState {
         let offers = snapshot.reads.iter().filter_map(|of| Some((of.clone(), self.offers.get(of)?.clone())));
         let readers = snapshot.readers.iter().filter_map(|of| Some((of.clone(), self.deliveries.get(of)?.clone())));
-        Known {
+        RememberedState {
             offers: offers.collect(),
             prepared: self.prepared.get(namespace).cloned(),
             readers: readers.collect(),

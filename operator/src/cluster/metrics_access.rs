@@ -18,7 +18,7 @@ use kube::Client;
 use tokio::{sync::Semaphore, time::timeout};
 use vectoll_config::KeyHash;
 
-use crate::reviews::{Reviews, Wish, bearer};
+use crate::reviews::{AccessRequest, Reviews, bearer};
 
 /// How long an answer of the API server's counts: a right that was withdrawn ends after this.
 const CACHE_TTL: Duration = Duration::from_mins(1);
@@ -165,7 +165,7 @@ impl Reviewer {
 
     async fn ask(&self, token: &str) -> kube::Result<Verdict> {
         let Some(user) = self.api.identify(token).await? else { return Ok(Verdict::Unauthenticated) };
-        let allowed = self.api.allows(&user, Wish::GetPath("/metrics")).await?;
+        let allowed = self.api.allows(&user, AccessRequest::GetPath("/metrics")).await?;
         Ok(if allowed { Verdict::Allowed } else { Verdict::Forbidden })
     }
 }

@@ -15,10 +15,10 @@ use kube::{
 };
 
 use super::raw::Raw;
-use crate::webhook::{Ask, NamespaceAnnotations};
+use crate::webhook::{FetchAnnotations, NamespaceAnnotations};
 
-/// Asks for one namespace by its name.
-pub(super) fn ask(client: Client) -> Ask {
+/// Fetches one namespace by its name.
+pub(super) fn fetch(client: Client) -> FetchAnnotations {
     Arc::new(move |name| {
         let api: Api<Raw<Namespace, ()>> = Api::all(client.clone());
         Box::pin(async move {

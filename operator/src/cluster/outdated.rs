@@ -22,7 +22,7 @@ pub(super) struct OutdatedSidecars {
 }
 
 /// Outdated sidecars by namespace: their pods, with the image of each.
-type Found = BTreeMap<String, Vec<(String, String)>>;
+type OutdatedByNamespace = BTreeMap<String, Vec<(String, String)>>;
 
 impl OutdatedSidecars {
     /// Registers them.
@@ -46,14 +46,14 @@ impl OutdatedSidecars {
         Ok(Self { counts, named })
     }
 
-    fn show(&self, found: &Found) {
+    fn show(&self, outdated_pods: &OutdatedByNamespace) {
         self.counts.reset();
         self.named.reset();
-        for (namespace, pods) in found {
+        for (namespace, pods) in outdated_pods {
             let count = i64::try_from(pods.len()).unwrap_or(i64::MAX);
             self.counts.with_label_values(&[namespace.as_str()]).set(count);
         }
-        let all = found.iter().flat_map(|(namespace, pods)| pods.iter().map(move |pod| (namespace, pod)));
+        let all = outdated_pods.iter().flat_map(|(namespace, pods)| pods.iter().map(move |pod| (namespace, pod)));
         for (namespace, (pod, image)) in all.take(MAX_NAMED) {
             self.named.with_label_values(&[namespace.as_str(), pod.as_str(), image.as_str()]).set(1);
         }
@@ -61,24 +61,24 @@ impl OutdatedSidecars {
 
     /// Counts again and again while this replica acts, for ever. `image` is what pods get today.
     pub(super) async fn follow(self, shared: StateHandle, image: String, mut leads: watch::Receiver<bool>) {
-        let mut before = Found::new();
+        let mut before = OutdatedByNamespace::new();
         loop {
             let acts = *leads.borrow_and_update();
-            let found = if acts {
+            let outdated_pods = if acts {
                 let cluster = shared.cluster();
                 outdated(cluster.pods.iter().map(|(name, seen)| (name, &seen.value)), &image)
             } else {
                 // Another replica says it.
-                Found::new()
+                OutdatedByNamespace::new()
             };
-            if found != before {
-                self.show(&found);
-                let pods: usize = found.values().map(Vec::len).sum();
+            if outdated_pods != before {
+                self.show(&outdated_pods);
+                let pods: usize = outdated_pods.values().map(Vec::len).sum();
                 if acts && pods > 0 {
-                    let namespaces: Vec<&String> = found.keys().take(MAX_NAMED).collect();
+                    let namespaces: Vec<&String> = outdated_pods.keys().take(MAX_NAMED).collect();
                     tracing::info!(pods, ?namespaces, image, "pods run with another sidecar than they would get today");
                 }
-                before = found;
+                before = outdated_pods;
             }
             tokio::select! {
                 () = tokio::time::sleep(COUNT_PERIOD) => {}
@@ -88,14 +88,17 @@ impl OutdatedSidecars {
     }
 }
 
-fn outdated<'a>(pods: impl Iterator<Item = (&'a ObjectName, &'a Sidecar)>, image: &str) -> Found {
-    let mut found = Found::new();
+fn outdated<'a>(pods: impl Iterator<Item = (&'a ObjectName, &'a Sidecar)>, image: &str) -> OutdatedByNamespace {
+    let mut outdated_pods = OutdatedByNamespace::new();
     for (name, sidecar) in pods.filter(|(_, sidecar)| sidecar.lives) {
         if let Some(other) = sidecar.image.as_deref().filter(|other| *other != image) {
-            found.entry(name.namespace().to_owned()).or_default().push((name.name().to_owned(), other.to_owned()));
+            outdated_pods
+                .entry(name.namespace().to_owned())
+                .or_default()
+                .push((name.name().to_owned(), other.to_owned()));
         }
     }
-    found
+    outdated_pods
 }
 
 #[cfg(test)]
@@ -126,17 +129,17 @@ mod tests {
         pods.push((ObjectName::new("shop", "new"), pod(Some("a:2"), true)));
         pods.push((ObjectName::new("shop", "done"), pod(Some("a:1"), false)));
         pods.push((ObjectName::new("shop", "strange"), pod(None, true)));
-        let found = outdated(pods.iter().map(|(name, pod)| (name, pod)), "a:2");
-        assert_eq!(found.len(), 1);
+        let outdated_pods = outdated(pods.iter().map(|(name, pod)| (name, pod)), "a:2");
+        assert_eq!(outdated_pods.len(), 1);
         let registry = Registry::new();
         let metrics = OutdatedSidecars::register(&registry).unwrap();
         let text = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-        metrics.show(&found);
+        metrics.show(&outdated_pods);
         assert!(text().contains("vectoll_operator_outdated_sidecars{namespace=\"apps\"} 150"), "{}", text());
         let info = "vectoll_operator_outdated_sidecar_info{image=\"a:1\",namespace=\"apps\",pod=\"app-000\"} 1";
         assert!(text().contains(info), "{}", text());
         assert_eq!(text().matches("outdated_sidecar_info{").count(), MAX_NAMED);
-        metrics.show(&Found::new());
+        metrics.show(&OutdatedByNamespace::new());
         assert!(!text().contains("namespace="), "what is gone is not told for ever");
     }
 }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cli::Run,
     ledger::{History, LedgerSnapshot},
-    page::{self, Access, Facts, KeyValue, Known, Page, Readers, Source, Stated},
+    page::{self, Access, Facts, KeyValue, Page, Readers, ResourceFacts, Source, Stated},
 };
 
 /// Serves the page until `stop`.
@@ -87,16 +87,16 @@ impl Copied {
             if let Some(status) = &key.status {
                 facts.values.insert(key.object.name.clone(), value(status));
             }
-            facts.keys.push(known(&key, |status| (&*status.conditions, status.spend.as_ref())));
+            facts.keys.push(resource_facts(&key, |status| (&*status.conditions, status.spend.as_ref())));
         }
         for team in teams {
-            facts.teams.push(known(&team, |status| (&*status.conditions, status.spend.as_ref())));
+            facts.teams.push(resource_facts(&team, |status| (&*status.conditions, status.spend.as_ref())));
         }
         for route in routes {
             if let Some(status) = &route.status {
                 facts.owed.insert(route.object.name.clone(), owed(status));
             }
-            facts.routes.push(known(&route, |status| (&*status.conditions, None)));
+            facts.routes.push(resource_facts(&route, |status| (&*status.conditions, None)));
         }
         facts
     }
@@ -117,9 +117,9 @@ fn all<S, T>(cache: &ObjectCache<Tracked<S, T>>) -> Vec<Tracked<S, T>> {
     cache.iter().map(handles).collect()
 }
 
-fn known<S, T>(of: &Tracked<S, T>, said: fn(&T) -> (&[ApiCondition], Option<&Spend>)) -> Known<S> {
+fn resource_facts<S, T>(of: &Tracked<S, T>, said: fn(&T) -> (&[ApiCondition], Option<&Spend>)) -> ResourceFacts<S> {
     let (conditions, spend) = of.status.as_deref().map_or((&[][..], None), said);
-    Known {
+    ResourceFacts {
         conditions: conditions.iter().map(Stated::from).collect(),
         spend: spend.cloned(),
         object: of.object.clone(),

@@ -21,7 +21,7 @@ pub(super) use self::{
 use self::{configs::ConfigPlan, programmed::Programmed};
 use super::{
     cluster_state::ClusterState,
-    config::Files,
+    config::ConfigFiles,
     gateway::SidecarFiles,
     generations::{Delivered, Deliveries},
     store::Delivery,
@@ -41,7 +41,7 @@ pub(super) struct Basis<'a> {
     pub(super) desired: &'a DesiredState,
     pub(super) store: Option<&'a Delivery>,
     /// The files that were made last: in force, or on their way.
-    pub(super) prepared: Option<Arc<Files>>,
+    pub(super) prepared: Option<Arc<ConfigFiles>>,
     /// What is in the config Secret, where that is not known.
     pub(super) there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
     /// How far the configs have come of those who use its Teams and routes.
@@ -67,7 +67,7 @@ pub(super) struct Plan {
     /// When to plan anew though nothing changes: something is to be reported then.
     pub(super) due: Option<Timestamp>,
     /// The files that are in force from now on, or on their way.
-    pub(super) prepared: Option<Arc<Files>>,
+    pub(super) prepared: Option<Arc<ConfigFiles>>,
     /// Those are as they were, whatever has changed since: something stands in the way of sidecars' config.
     pub(super) is_behind: bool,
     /// How far they have come.

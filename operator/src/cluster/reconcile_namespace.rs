@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    config::Files,
+    config::ConfigFiles,
     gateway::{Share, SidecarFiles, share},
     generations::Deliveries,
     plan::{Basis, PersistentFailures, Plan, plan},
@@ -30,7 +30,7 @@ pub(super) struct NamespaceInputs {
     /// What the namespaces that it looks at offer, where that is known.
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
     /// The files that were made last.
-    pub(super) prepared: Option<Arc<Files>>,
+    pub(super) prepared: Option<Arc<ConfigFiles>>,
     /// What is in the config Secret, where nobody remembers those.
     pub(super) there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
     /// How far the configs of those are that look at it.

@@ -223,12 +223,12 @@ impl ClusterState {
         observed.claimants.api_keys = claimants(&self.api_keys, namespace);
         let secrets = self.key_secrets.in_namespace(namespace);
         observed.secrets.extend(secrets.map(|(name, seen)| (name.clone(), seen.value.clone())));
-        let mut reaches = BTreeMap::new();
+        let mut reachable_models = BTreeMap::new();
         for of in readers.iter().map(String::as_str).chain([namespace]) {
             let Some(facts) = self.index.of(of) else { continue };
             observed.sidecars.insert(of.to_owned(), facts.sidecars);
-            let reach = facts.reach.get(namespace).map(|models| (namespace.to_owned(), models.clone()));
-            reaches.insert(of.to_owned(), reach.into_iter().collect());
+            let models = facts.reachable_models.get(namespace).map(|models| (namespace.to_owned(), models.clone()));
+            reachable_models.insert(of.to_owned(), models.into_iter().collect());
             if of != namespace {
                 observed.served_elsewhere.insert(of.to_owned(), facts.serves.clone());
             }
@@ -247,7 +247,7 @@ impl ClusterState {
                 below.iter().flat_map(|team| self.allowed_users(team)).map(str::to_owned).collect();
             observed.users_below.insert(team, users);
         }
-        observed.reach = Some(reaches);
+        observed.reachable_models = Some(reachable_models);
         observed
     }
 

@@ -23,8 +23,8 @@ const SCAN_PERIOD: Duration = Duration::from_secs(30);
 /// Fields that one command is to look at.
 const PIECE: usize = 1_000;
 
-/// What is known of a Team.
-struct Known {
+/// A Team whose fields were read.
+struct ScannedTeam {
     /// Its calls, as they stood there before its fields were read.
     requests: String,
     breakdown: Arc<Breakdown>,
@@ -32,12 +32,12 @@ struct Known {
 
 /// Reads for as long as there is something to be read, and rests while there is not.
 pub(super) async fn run(mut requests: watch::Receiver<QuerySpec>, report: OnLedgerEvent) {
-    let mut known = BTreeMap::new();
+    let mut scanned = BTreeMap::new();
     let mut failing: Option<String> = None;
     loop {
         let request = requests.borrow_and_update().clone();
         let Some((access, query)) = request else {
-            known.clear();
+            scanned.clear();
             report(LedgerEvent::Breakdowns(BTreeMap::new()));
             if requests.changed().await.is_err() {
                 return;
@@ -46,9 +46,9 @@ pub(super) async fn run(mut requests: watch::Receiver<QuerySpec>, report: OnLedg
         };
         let resigned = async { requests.wait_for(Option::is_none).await.is_ok() };
         let round = async {
-            let read = read(&access, &query.teams, &mut known).await;
+            let read = read(&access, &query.teams, &mut scanned).await;
             report(LedgerEvent::Breakdowns(
-                known.iter().map(|(team, of)| (team.clone(), of.breakdown.clone())).collect(),
+                scanned.iter().map(|(team, of)| (team.clone(), of.breakdown.clone())).collect(),
             ));
             let error = read.err().map(|error| error.to_string());
             if let Some(error) = error.as_ref().filter(|error| failing.as_ref() != Some(error)) {
@@ -68,14 +68,14 @@ pub(super) async fn run(mut requests: watch::Receiver<QuerySpec>, report: OnLedg
 async fn read(
     access: &Access,
     teams: &BTreeMap<Uid, TeamQuery>,
-    known: &mut BTreeMap<Uid, Known>,
+    scanned: &mut BTreeMap<Uid, ScannedTeam>,
 ) -> Result<(), RedisError> {
-    known.retain(|team, _| teams.contains_key(team));
+    scanned.retain(|team, _| teams.contains_key(team));
     let connection = Connection::open(access).await?;
     let mut result = Ok(());
     for team in teams.keys() {
-        match read_team(&connection, team, known.get(team)).await {
-            Ok(Some(new)) => drop(known.insert(team.clone(), new)),
+        match read_team(&connection, team, scanned.get(team)).await {
+            Ok(Some(new)) => drop(scanned.insert(team.clone(), new)),
             Ok(None) => {}
             // An answer of the server's to this one command: the next one may have another.
             Err(error) if error.code().is_some() => result = Err(error),
@@ -86,7 +86,11 @@ async fn read(
 }
 
 /// None: nothing was added.
-async fn read_team(connection: &Connection, team: &Uid, before: Option<&Known>) -> Result<Option<Known>, RedisError> {
+async fn read_team(
+    connection: &Connection,
+    team: &Uid,
+    before: Option<&ScannedTeam>,
+) -> Result<Option<ScannedTeam>, RedisError> {
     let key = total_key(team);
     let mut pipeline = Pipeline::new();
     pipeline.cmd("HMGET").arg(&key).arg(Series::Team.field(Quantity::Requests));
@@ -111,5 +115,5 @@ async fn read_team(connection: &Connection, team: &Uid, before: Option<&Known>) 
         }
     }
     let breakdown = Arc::new(fields.end(before.map(|before| &*before.breakdown)));
-    Ok(Some(Known { requests, breakdown }))
+    Ok(Some(ScannedTeam { requests, breakdown }))
 }

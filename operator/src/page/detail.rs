@@ -7,7 +7,7 @@ use vectoll_config::{ObjectName, Uid, store::Series};
 use super::{
     answer::columns,
     budget::BudgetLine,
-    facts::{KeyValue, Known, Stated},
+    facts::{KeyValue, ResourceFacts, Stated},
     grants::Grants,
     rows::{key_budgets, models_by_id, route_budgets, team_budgets, team_of, totals},
     table::Table,
@@ -22,9 +22,9 @@ pub(super) struct Detail {
     pub(super) counted: Option<(Uid, Series)>,
 }
 
-/// The parts that differ between tables.
+/// The fields of a detail that differ between tables.
 #[derive(Default)]
-struct Parts {
+struct DetailFields {
     /// Labels and words.
     more: Vec<(&'static str, String)>,
     conditions: Vec<Value>,
@@ -38,14 +38,14 @@ struct Parts {
 /// None: there is no such row, or this reader may not see it.
 pub(super) fn detail(view: &View, table: Table, id: &str, grants: &Grants) -> Option<Detail> {
     let row = view.row(table, id, grants)?;
-    let parts = match table {
+    let fields = match table {
         Table::Teams => team(view, &named(id)?, grants)?,
         Table::Keys => key(view, &named(id)?)?,
         Table::Users => user(view, id)?,
         Table::Models => model(view, id)?,
         Table::Routes => route(view, &named(id)?)?,
     };
-    let Parts { more, conditions, budgets, declared, notes, counted } = parts;
+    let DetailFields { more, conditions, budgets, declared, notes, counted } = fields;
     let cells: Vec<Value> = row.cells.iter().map(|cell| cell.to_json(grants)).collect();
     let json = json!({
         "table": table.word(),
@@ -69,15 +69,15 @@ fn named(id: &str) -> Option<ObjectName> {
     id.parse().ok()
 }
 
-fn find<'a, S>(known: &'a [Known<S>], name: &ObjectName) -> Option<&'a Known<S>> {
-    known.iter().find(|known| known.object.name == *name)
+fn find<'a, S>(resources: &'a [ResourceFacts<S>], name: &ObjectName) -> Option<&'a ResourceFacts<S>> {
+    resources.iter().find(|of| of.object.name == *name)
 }
 
 /// How full the limits of a rate are is in no ledger.
 const LIMITS_NOTE: &str = "Limits stand here as they are declared. How much of a rate is in use, and how many calls were refused by which \
                            limit, the sidecars count: vectoll_rejections_total on their /metrics.";
 
-fn team(view: &View, name: &ObjectName, grants: &Grants) -> Option<Parts> {
+fn team(view: &View, name: &ObjectName, grants: &Grants) -> Option<DetailFields> {
     let View { facts, accounts, .. } = view;
     let team = find(&facts.teams, name)?;
     let account = accounts.team(name)?;
@@ -105,7 +105,7 @@ fn team(view: &View, name: &ObjectName, grants: &Grants) -> Option<Parts> {
             more.push((label, format!("{} calls, {} tokens, {} USD", of.requests, of.tokens, of.spent)));
         }
     }
-    Some(Parts {
+    Some(DetailFields {
         more,
         conditions: conditions(&team.conditions),
         budgets: team_budgets(team, facts, accounts).iter().map(BudgetLine::to_json).collect(),
@@ -115,7 +115,7 @@ fn team(view: &View, name: &ObjectName, grants: &Grants) -> Option<Parts> {
     })
 }
 
-fn key(view: &View, name: &ObjectName) -> Option<Parts> {
+fn key(view: &View, name: &ObjectName) -> Option<DetailFields> {
     let View { facts, accounts, .. } = view;
     let key = find(&facts.keys, name)?;
     let mut more = created(key);
@@ -129,7 +129,7 @@ fn key(view: &View, name: &ObjectName) -> Option<Parts> {
     }
     let team = accounts.team(&team_of(&key.object));
     let counted = team.zip(accounts.key(name)).map(|(team, key)| (team.clone(), Series::Key(key.clone())));
-    Some(Parts {
+    Some(DetailFields {
         more,
         conditions: conditions(&key.conditions),
         budgets: key_budgets(key, facts, accounts).iter().map(BudgetLine::to_json).collect(),
@@ -139,7 +139,7 @@ fn key(view: &View, name: &ObjectName) -> Option<Parts> {
     })
 }
 
-fn route(view: &View, name: &ObjectName) -> Option<Parts> {
+fn route(view: &View, name: &ObjectName) -> Option<DetailFields> {
     let route = find(&view.facts.routes, name)?;
     let of_backend = |(backend, lines): (&str, Vec<BudgetLine>)| -> Vec<Value> {
         let with_name = |line: &BudgetLine| {
@@ -151,7 +151,7 @@ fn route(view: &View, name: &ObjectName) -> Option<Parts> {
         };
         lines.iter().map(with_name).collect()
     };
-    Some(Parts {
+    Some(DetailFields {
         more: created(route),
         conditions: conditions(&route.conditions),
         budgets: route_budgets(route, &view.facts).into_iter().flat_map(of_backend).collect(),
@@ -162,42 +162,42 @@ fn route(view: &View, name: &ObjectName) -> Option<Parts> {
 }
 
 /// `TEAM|USER`.
-fn user(view: &View, id: &str) -> Option<Parts> {
+fn user(view: &View, id: &str) -> Option<DetailFields> {
     let (team, user) = id.split_once('|')?;
     let team = named(team)?;
-    let known = find(&view.facts.teams, &team)?;
+    let found = find(&view.facts.teams, &team)?;
     let account = view.accounts.team(&team)?;
-    let declared = flattened(&known.object.spec);
+    let declared = flattened(&found.object.spec);
     let is_of_users = |(path, _): &(String, String)| {
         ["userLimits", "userBudget", "maxUsers"].iter().any(|field| path.starts_with(field))
     };
-    Some(Parts {
+    Some(DetailFields {
         declared: declared.into_iter().filter(is_of_users).collect(),
         notes: vec![
             "Below is what the Team grants each of its users. What a user has left of a budget, the sidecars tell: their /metrics.",
             "Of a Team's users 1,000 are told apart here; _other is the rest of them, and _none are calls that name no user.",
         ],
         counted: (user != "_other").then(|| (account.clone(), Series::User(user.to_owned()))),
-        ..Parts::default()
+        ..DetailFields::default()
     })
 }
 
-fn model(view: &View, id: &str) -> Option<Parts> {
+fn model(view: &View, id: &str) -> Option<DetailFields> {
     let team = named(id.split('|').next()?)?;
     let account = view.accounts.team(&team)?;
     let breakdown = view.facts.ledger.breakdowns.get(account)?;
     let (_, at, _) = models_by_id(&team, breakdown).find(|(of, _, _)| of == id)?;
-    Some(Parts {
+    Some(DetailFields {
         notes: vec![
             "A provider and a backend that are not named belong to a route of a namespace whose routes you may not list.",
         ],
         counted: (at.backend != "_other").then(|| (account.clone(), Series::Model(at.clone()))),
-        ..Parts::default()
+        ..DetailFields::default()
     })
 }
 
-fn created<S>(known: &Known<S>) -> Vec<(&'static str, String)> {
-    known.object.created.map(|at| ("Created", at.to_string())).into_iter().collect()
+fn created<S>(of: &ResourceFacts<S>) -> Vec<(&'static str, String)> {
+    of.object.created.map(|at| ("Created", at.to_string())).into_iter().collect()
 }
 
 fn conditions(stated: &[Stated]) -> Vec<Value> {

@@ -19,13 +19,13 @@ pub(crate) struct Facts {
     /// When it was gathered.
     pub(crate) at: Timestamp,
     /// Teams.
-    pub(crate) teams: Vec<Known<TeamSpec>>,
+    pub(crate) teams: Vec<ResourceFacts<TeamSpec>>,
     /// Keys.
-    pub(crate) keys: Vec<Known<ApiKeySpec>>,
+    pub(crate) keys: Vec<ResourceFacts<ApiKeySpec>>,
     /// What is known of the keys' values. Never a value.
     pub(crate) values: BTreeMap<ObjectName, KeyValue>,
     /// Routes.
-    pub(crate) routes: Vec<Known<ModelRouteSpec>>,
+    pub(crate) routes: Vec<ResourceFacts<ModelRouteSpec>>,
     /// What is owed for a route's backends, as it stands in its status.
     pub(crate) owed: BTreeMap<ObjectName, Vec<(String, Spend)>>,
     /// What the store said.
@@ -36,9 +36,9 @@ pub(crate) struct Facts {
     pub(crate) sidecars: BTreeMap<String, usize>,
 }
 
-/// A resource, and what is said of it.
+/// A resource, with what its status reports.
 #[derive(Clone, Debug)]
-pub(crate) struct Known<S> {
+pub(crate) struct ResourceFacts<S> {
     /// Its name and spec.
     pub(crate) object: Arc<Object<S>>,
     /// Its conditions.

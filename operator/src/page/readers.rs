@@ -15,7 +15,7 @@ use vectoll_config::KeyHash;
 use super::grants::{Grants, Scope};
 use crate::{
     observed_state::Kind,
-    reviews::{Reviews, Wish},
+    reviews::{AccessRequest, Reviews},
 };
 
 /// How long an answer of the API server's counts: a right that was withdrawn ends after this. While the API server cannot be asked nobody
@@ -152,8 +152,8 @@ impl Readers {
         }
         // The semaphore is never closed.
         let _place = self.0.asking.acquire().await;
-        let wish = Wish::List { resource: plural(kind), namespace };
-        let answer = self.0.api.allows(user, wish).await.map_err(|error| failed(&error))?;
+        let request = AccessRequest::List { resource: plural(kind), namespace };
+        let answer = self.0.api.allows(user, request).await.map_err(|error| failed(&error))?;
         answers().insert(question, answer);
         Ok(answer)
     }
@@ -228,7 +228,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_sees_the_kinds_and_namespaces_that_one_may_list() {
-        let (client, asked) = api_server().await;
+        let (client, reviews) = api_server().await;
         let readers = Readers::new(client);
         let of_alice = grants(&readers, "alice", &namespaces(), None).await.unwrap();
         let only = |names: &[&str]| Scope::Only(names.iter().map(|name| (*name).to_owned()).collect());
@@ -243,11 +243,11 @@ mod tests {
         let secret = grants(&readers, "alice", &namespaces(), Some("secret")).await.unwrap();
         assert!(!secret.may_list(Kind::ApiKey, "secret") && !secret.may_list(Kind::Team, "secret"));
         // Answers are remembered: nobody is asked twice.
-        let before = (asked.who.load(Ordering::Relaxed), asked.what.load(Ordering::Relaxed));
+        let before = (reviews.token.load(Ordering::Relaxed), reviews.access.load(Ordering::Relaxed));
         for token in ["alice", "admin", "mallory"] {
             let _ = grants(&readers, token, &namespaces(), None).await;
         }
-        assert_eq!((asked.who.load(Ordering::Relaxed), asked.what.load(Ordering::Relaxed)), before);
+        assert_eq!((reviews.token.load(Ordering::Relaxed), reviews.access.load(Ordering::Relaxed)), before);
         assert_eq!(
             before,
             (3, 3 + 9 + 3),

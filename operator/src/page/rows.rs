@@ -12,7 +12,7 @@ use vectoll_crds::{ApiKeySpec, Backend, ModelRouteSpec, TeamSpec};
 use super::{
     budget::{BudgetLine, fullest, lines},
     cell::Cell,
-    facts::{Facts, Known},
+    facts::{Facts, ResourceFacts},
     state::state_with,
     table::{Row, Table},
 };
@@ -45,9 +45,9 @@ impl Accounts {
     }
 }
 
-fn accounts<S>(known: &[Known<S>]) -> BTreeMap<ObjectName, Uid> {
-    let claims = Claims::of(|| known.iter().map(|known| &*known.object));
-    known.iter().map(|known| (known.object.name.clone(), claims.account(&known.object).clone())).collect()
+fn accounts<S>(resources: &[ResourceFacts<S>]) -> BTreeMap<ObjectName, Uid> {
+    let claims = Claims::of(|| resources.iter().map(|of| &*of.object));
+    resources.iter().map(|of| (of.object.name.clone(), claims.account(&of.object).clone())).collect()
 }
 
 /// The Team that a key names.
@@ -70,7 +70,7 @@ pub(super) fn rows(table: Table, facts: &Facts, accounts: &Accounts) -> Vec<Row>
 }
 
 /// What a Team has spent against its budgets.
-pub(super) fn team_budgets(team: &Known<TeamSpec>, facts: &Facts, accounts: &Accounts) -> Vec<BudgetLine> {
+pub(super) fn team_budgets(team: &ResourceFacts<TeamSpec>, facts: &Facts, accounts: &Accounts) -> Vec<BudgetLine> {
     let account = accounts.team(&team.object.name).filter(|_| facts.source.has_budgets());
     let money = account.map_or(&[][..], |account| facts.ledger.money(account, &Account::Team));
     let spec = &team.object.spec;
@@ -78,7 +78,7 @@ pub(super) fn team_budgets(team: &Known<TeamSpec>, facts: &Facts, accounts: &Acc
 }
 
 /// What a key has spent against its budgets.
-pub(super) fn key_budgets(key: &Known<ApiKeySpec>, facts: &Facts, accounts: &Accounts) -> Vec<BudgetLine> {
+pub(super) fn key_budgets(key: &ResourceFacts<ApiKeySpec>, facts: &Facts, accounts: &Accounts) -> Vec<BudgetLine> {
     let of = || Some((accounts.team(&team_of(&key.object))?, accounts.key(&key.object.name)?));
     let money = of()
         .filter(|_| facts.source.has_budgets())
@@ -88,7 +88,10 @@ pub(super) fn key_budgets(key: &Known<ApiKeySpec>, facts: &Facts, accounts: &Acc
 }
 
 /// What is owed for each backend of a route that has budgets.
-pub(super) fn route_budgets<'a>(route: &'a Known<ModelRouteSpec>, facts: &'a Facts) -> Vec<(&'a str, Vec<BudgetLine>)> {
+pub(super) fn route_budgets<'a>(
+    route: &'a ResourceFacts<ModelRouteSpec>,
+    facts: &'a Facts,
+) -> Vec<(&'a str, Vec<BudgetLine>)> {
     let name = &route.object.name;
     let stated = facts.owed.get(name).map_or(&[][..], Vec::as_slice);
     let with_budgets = route.object.spec.backends.iter().filter(|backend| !backend.budgets.is_empty());
@@ -105,7 +108,7 @@ pub(super) fn totals(facts: &Facts, team: Option<&Uid>, series: &Series) -> Opti
     facts.ledger.teams.get(team?)?.totals.get(series).copied()
 }
 
-fn team_row(team: &Known<TeamSpec>, facts: &Facts, accounts: &Accounts) -> Row {
+fn team_row(team: &ResourceFacts<TeamSpec>, facts: &Facts, accounts: &Accounts) -> Row {
     let Object { name, spec, .. } = &*team.object;
     let account = accounts.team(name);
     let budgets = team_budgets(team, facts, accounts);
@@ -125,7 +128,7 @@ fn team_row(team: &Known<TeamSpec>, facts: &Facts, accounts: &Accounts) -> Row {
     Row::new(name.to_string(), name.namespace(), Some(name.to_string()), cells.collect())
 }
 
-fn key_row(key: &Known<ApiKeySpec>, facts: &Facts, accounts: &Accounts) -> Row {
+fn key_row(key: &ResourceFacts<ApiKeySpec>, facts: &Facts, accounts: &Accounts) -> Row {
     let Object { name, spec, .. } = &*key.object;
     let team = team_of(&key.object);
     let budgets = key_budgets(key, facts, accounts);
@@ -144,7 +147,7 @@ fn key_row(key: &Known<ApiKeySpec>, facts: &Facts, accounts: &Accounts) -> Row {
     Row::new(name.to_string(), name.namespace(), Some(team.to_string()), cells.collect())
 }
 
-fn route_row(route: &Known<ModelRouteSpec>, facts: &Facts) -> Row {
+fn route_row(route: &ResourceFacts<ModelRouteSpec>, facts: &Facts) -> Row {
     let Object { name, spec, .. } = &*route.object;
     let backends: Vec<String> = spec
         .backends

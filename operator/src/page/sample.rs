@@ -21,7 +21,7 @@ use vectoll_config::{
     v1::{Budget, Period},
 };
 
-use super::facts::{Facts, KeyValue, Known, Source, Stated};
+use super::facts::{Facts, KeyValue, ResourceFacts, Source, Stated};
 use crate::{
     ledger::{Account, Breakdown, LedgerSnapshot, Money, Spent, TeamLedger, Totals},
     observed_state::Object,
@@ -30,7 +30,12 @@ use crate::{
 /// When it is.
 pub(super) const NOW: &str = "2026-11-30T10:00:00Z";
 
-fn known<S: serde::de::DeserializeOwned>(name: &str, uid: &str, spec: Value, reason: &str) -> Known<S> {
+fn resource_facts<S: serde::de::DeserializeOwned>(
+    name: &str,
+    uid: &str,
+    spec: Value,
+    reason: &str,
+) -> ResourceFacts<S> {
     let name: ObjectName = name.parse().unwrap();
     let status = if reason == "Ready" { "True" } else { "False" };
     let ready = Stated {
@@ -41,7 +46,7 @@ fn known<S: serde::de::DeserializeOwned>(name: &str, uid: &str, spec: Value, rea
         since: None,
     };
     let object = Object::new(name, Uid::new(uid), serde_json::from_value(spec).unwrap());
-    Known { object: Arc::new(object), conditions: vec![ready], spend: None }
+    ResourceFacts { object: Arc::new(object), conditions: vec![ready], spend: None }
 }
 
 /// Calls, tokens and money.
@@ -87,19 +92,24 @@ pub(super) fn facts() -> Facts {
     Facts {
         at: now,
         teams: vec![
-            known("apps/search", "T1", json!({"displayName": "Search", "limits": {"tokensPerMinute": 1000}}), "Ready"),
-            known("secret/hidden", "T2", json!({}), "ParentNotFound"),
+            resource_facts(
+                "apps/search",
+                "T1",
+                json!({"displayName": "Search", "limits": {"tokensPerMinute": 1000}}),
+                "Ready",
+            ),
+            resource_facts("secret/hidden", "T2", json!({}), "ParentNotFound"),
         ],
         keys: vec![
-            known("apps/one", "K1", json!({"teamRef": {"name": "search"}, "user": "ada"}), "Ready"),
-            known("web/two", "K2", json!({"teamRef": {"name": "search", "namespace": "apps"}}), "Ready"),
-            known("secret/three", "K3", json!({"teamRef": {"name": "hidden"}}), "TeamNotReady"),
+            resource_facts("apps/one", "K1", json!({"teamRef": {"name": "search"}, "user": "ada"}), "Ready"),
+            resource_facts("web/two", "K2", json!({"teamRef": {"name": "search", "namespace": "apps"}}), "Ready"),
+            resource_facts("secret/three", "K3", json!({"teamRef": {"name": "hidden"}}), "TeamNotReady"),
         ],
         values: BTreeMap::from([(
             ObjectName::new("apps", "one"),
             KeyValue { secret: Some("one".into()), hint: Some("abcd".into()), next_rotation: None },
         )]),
-        routes: vec![known(
+        routes: vec![resource_facts(
             "ml/openai",
             "R1",
             json!({"models": ["small"], "backends": [{"name": "eu", "builtin": {}}]}),
@@ -116,22 +126,22 @@ pub(super) fn facts() -> Facts {
     }
 }
 
-/// How often an API server was asked.
+/// How many reviews an API server was sent.
 #[derive(Clone, Default)]
-pub(super) struct Asked {
-    /// Who sends a token.
-    pub(super) who: Arc<AtomicUsize>,
-    /// What somebody may do.
-    pub(super) what: Arc<AtomicUsize>,
+pub(super) struct ReviewCount {
+    /// `TokenReview`: who sends a token.
+    pub(super) token: Arc<AtomicUsize>,
+    /// `SubjectAccessReview`: what somebody may do.
+    pub(super) access: Arc<AtomicUsize>,
 }
 
 /// An API server that knows `alice`, who may list keys and Teams in `apps`, and `admin`, who may list all.
-pub(super) async fn api_server() -> (Client, Asked) {
+pub(super) async fn api_server() -> (Client, ReviewCount) {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let asked = Asked::default();
-    let (who, what) = (asked.who.clone(), asked.what.clone());
+    let reviews = ReviewCount::default();
+    let (token_reviews, access_reviews) = (reviews.token.clone(), reviews.access.clone());
     let identify = move |Json(review): Json<Value>| {
-        who.fetch_add(1, Ordering::Relaxed);
+        token_reviews.fetch_add(1, Ordering::Relaxed);
         let token = review["spec"]["token"].as_str().unwrap_or_default().to_owned();
         let is_known = matches!(&*token, "alice" | "admin");
         let user = is_known.then(|| json!({"username": token, "groups": ["dev"]}));
@@ -139,7 +149,7 @@ pub(super) async fn api_server() -> (Client, Asked) {
         async move { Json(merged(review, status)) }
     };
     let decide = move |Json(review): Json<Value>| {
-        what.fetch_add(1, Ordering::Relaxed);
+        access_reviews.fetch_add(1, Ordering::Relaxed);
         let (user, of) = (&review["spec"]["user"], &review["spec"]["resourceAttributes"]);
         let is_ours =
             of["group"] == "vectoll.dev" && of["verb"] == "list" && review["spec"]["groups"] == json!(["dev"]);
@@ -153,7 +163,7 @@ pub(super) async fn api_server() -> (Client, Asked) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
-    (Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap(), asked)
+    (Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap(), reviews)
 }
 
 fn merged(mut review: Value, status: Value) -> Value {

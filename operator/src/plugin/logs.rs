@@ -143,7 +143,7 @@ pub(super) struct Read {
 
 /// Which lines are looked for, in what time.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted<'a> {
+pub(super) struct LogQuery<'a> {
     pub(super) since: Duration,
     /// The most lines of each container, the last ones; none: all.
     pub(super) tail: Option<i64>,
@@ -154,7 +154,7 @@ pub(super) struct Wanted<'a> {
 pub(super) async fn read(
     client: &Client,
     sources: &[Source],
-    wanted: Wanted<'_>,
+    query: LogQuery<'_>,
     is_enough: impl Fn(&[(Source, String)]) -> bool,
 ) -> Result<Read, Failure> {
     // Whoever logs nothing of calls may still say something of one.
@@ -162,8 +162,7 @@ pub(super) async fn read(
         let earlier = source.has_earlier.then_some((source, true));
         earlier.into_iter().chain([(source, false)])
     });
-    let each =
-        containers.map(|(source, previous)| async move { (source, one(client, source, previous, wanted).await) });
+    let each = containers.map(|(source, previous)| async move { (source, one(client, source, previous, query).await) });
     let mut reading = stream::iter(each).buffer_unordered(MAX_CONCURRENT);
     let mut read = Read::default();
     while let Some((source, found)) = reading.next().await {
@@ -194,7 +193,7 @@ async fn one(
     client: &Client,
     source: &Source,
     previous: bool,
-    Wanted { since, tail, matches }: Wanted<'_>,
+    LogQuery { since, tail, matches }: LogQuery<'_>,
 ) -> Result<(Option<Timestamp>, Vec<String>), Failure> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &source.namespace);
     let parameters = LogParams {

@@ -15,8 +15,8 @@ use crate::cluster::{Raw, Readable, Tracked, as_tracked};
 /// Objects of one answer.
 const PAGE: u32 = 500;
 
-/// A resource of a kind.
-pub(super) type Known<K> = Tracked<<K as Readable>::Spec, <K as Readable>::Status>;
+/// A resource of a kind, as the operator tracks it.
+pub(super) type TrackedResource<K> = Tracked<<K as Readable>::Spec, <K as Readable>::Status>;
 
 /// The resource as roles name it.
 pub(super) fn resource<K: Resource<DynamicType = ()>>() -> String {
@@ -25,7 +25,7 @@ pub(super) fn resource<K: Resource<DynamicType = ()>>() -> String {
 }
 
 /// All of a kind, by namespace and name.
-pub(super) async fn list<K>(client: &Client, place: &Place) -> Result<Vec<Known<K>>, Failure>
+pub(super) async fn list<K>(client: &Client, place: &Place) -> Result<Vec<TrackedResource<K>>, Failure>
 where
     K: Readable<Scope = NamespaceResourceScope>,
 {
@@ -50,7 +50,11 @@ where
 }
 
 /// One of them; none: it is not there, or about to go.
-pub(super) async fn get_opt<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<Known<K>>, Failure>
+pub(super) async fn get_opt<K>(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<TrackedResource<K>>, Failure>
 where
     K: Readable<Scope = NamespaceResourceScope>,
 {
@@ -61,7 +65,7 @@ where
 }
 
 /// One of them, which must be there.
-pub(super) async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Known<K>, Failure>
+pub(super) async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<TrackedResource<K>, Failure>
 where
     K: Readable<Scope = NamespaceResourceScope>,
 {

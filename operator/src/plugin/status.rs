@@ -8,11 +8,11 @@ use vectoll_crds::{ApiKey, ApiKeySpec, ApiKeyStatus, Budget, BudgetSpend, Spend,
 
 use super::{
     cli::Status,
+    condition_summary::{ConditionSummary, Level, summarize},
     connect::{Place, connect_to},
     duration::until,
     objects::list,
     output::print,
-    standing::{Level, Standing, standing},
     table::Table,
 };
 use crate::cluster::Tracked;
@@ -81,7 +81,7 @@ pub(super) fn of_team(team: &Tracked<TeamSpec, TeamStatus>) -> Entry {
         spend: spent(spend.as_ref(), spec.budget.as_ref()),
         expires_at: None,
         next_rotation: None,
-        ..entry(name.namespace(), name.name(), standing(&conditions, observed_generation, team.generation))
+        ..entry(name.namespace(), name.name(), summarize(&conditions, observed_generation, team.generation))
     }
 }
 
@@ -97,12 +97,12 @@ pub(super) fn of_key(key: &Tracked<ApiKeySpec, ApiKeyStatus>) -> Entry {
         spend: spent(spend.as_ref(), spec.budget.as_ref()),
         expires_at: spec.expires_at.map(|at| at.0),
         next_rotation: next_rotation.map(|at| at.0),
-        ..entry(name.namespace(), name.name(), standing(&conditions, observed_generation, key.generation))
+        ..entry(name.namespace(), name.name(), summarize(&conditions, observed_generation, key.generation))
     }
 }
 
-fn entry(namespace: &str, name: &str, standing: Standing) -> Entry {
-    let Standing { level, word, message } = standing;
+fn entry(namespace: &str, name: &str, summary: ConditionSummary) -> Entry {
+    let ConditionSummary { level, word, message } = summary;
     Entry {
         namespace: namespace.to_owned(),
         name: name.to_owned(),

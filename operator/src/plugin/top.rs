@@ -16,7 +16,7 @@ use super::{
     cli::{Spenders, Top},
     connect::{Place, connect_to},
     names::all_names,
-    objects::{Known, list},
+    objects::{TrackedResource, list},
     output::print,
     status::{Entry, of_key, of_team, spent},
     table::Table,
@@ -111,7 +111,7 @@ fn of_entry(entry: &Entry) -> Vec<Ranked> {
     spend.iter().map(of).collect()
 }
 
-fn of_route(route: &Known<ModelRoute>) -> Vec<Ranked> {
+fn of_route(route: &TrackedResource<ModelRoute>) -> Vec<Ranked> {
     let backends = route.status.iter().flat_map(|status| &status.backends);
     let of = |BackendStatus { name, spend }: &BackendStatus| {
         let backend = format!("{}/{name}", route.object.name);

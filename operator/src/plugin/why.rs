@@ -27,7 +27,7 @@ use super::{
     connect::{Place, connect_to},
     explain,
     failure::Failure,
-    logs::{self, Source, Wanted},
+    logs::{self, LogQuery, Source},
     output::print,
 };
 
@@ -85,10 +85,10 @@ impl Search<'_> {
         answer.searched.count(sources);
         let id = self.id.as_str();
         let matches = |line: &str| line.contains(id);
-        let wanted = Wanted { since: self.since, tail: None, matches: &matches };
+        let query = LogQuery { since: self.since, tail: None, matches: &matches };
         // The last line of a call is that of its log.
         let is_enough = |found: &[(Source, String)]| found.iter().any(|(_, line)| answer::is_of(line, id));
-        match logs::read(self.client, sources, wanted, is_enough).await {
+        match logs::read(self.client, sources, query, is_enough).await {
             Ok(read) => {
                 answer.searched.read(&read);
                 for (source, line) in read.found {

@@ -7,13 +7,13 @@ use super::{Pricing, VendorDiscount, list::PriceList};
 /// The largest file that is read: what a `ConfigMap` holds.
 const MAX_FILE_BYTES: usize = 1024 * 1024;
 
-/// What was found of the file.
+/// The file, as it was read.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+enum PriceFile {
     /// It could not be read.
     Unreadable,
     /// It was not there.
-    Nothing,
+    Missing,
     Content(Vec<u8>),
 }
 
@@ -21,8 +21,8 @@ enum Found {
 #[derive(Debug)]
 pub struct PriceSource {
     file: Option<PathBuf>,
-    /// What was found of it last.
-    found: Found,
+    /// How it was read last.
+    last_read: PriceFile,
     pricing: Arc<Pricing>,
     /// What is wrong with it, if something is.
     trouble: Option<String>,
@@ -34,7 +34,7 @@ impl PriceSource {
         let discounts: BTreeMap<_, _> = discounts.iter().map(|one| (one.vendor, one.discount)).collect();
         let pricing =
             Pricing { discounts, max_age_days: Some(max_age_days).filter(|days| *days > 0), ..Pricing::default() };
-        Self { file, found: Found::Nothing, pricing: Arc::new(pricing), trouble: None }
+        Self { file, last_read: PriceFile::Missing, pricing: Arc::new(pricing), trouble: None }
     }
 
     /// Reads the file if there is one, and tells the log what has changed. What cannot be read leaves the last good list in force;
@@ -42,26 +42,26 @@ impl PriceSource {
     pub fn refresh(&mut self) -> &Arc<Pricing> {
         let Some(file) = &self.file else { return &self.pricing };
         let shown = file.display();
-        let found = match std::fs::read(file) {
-            Ok(bytes) => Found::Content(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+        let read = match std::fs::read(file) {
+            Ok(bytes) => PriceFile::Content(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => PriceFile::Missing,
             Err(error) => {
                 let trouble = format!("failed to read {shown}: {error}");
-                self.found = Found::Unreadable;
+                self.last_read = PriceFile::Unreadable;
                 self.trouble_with(trouble);
                 return &self.pricing;
             }
         };
-        if self.found == found {
+        if self.last_read == read {
             return &self.pricing;
         }
-        let list = match &found {
-            Found::Content(bytes) => listed(bytes).map(|own| PriceList::built_in().with(own)),
-            Found::Nothing | Found::Unreadable => Ok(PriceList::built_in()),
+        let list = match &read {
+            PriceFile::Content(bytes) => listed(bytes).map(|own| PriceList::built_in().with(own)),
+            PriceFile::Missing | PriceFile::Unreadable => Ok(PriceList::built_in()),
         };
         match list {
             Ok(list) => {
-                tracing::info!(file = %shown, is_there = found != Found::Nothing, "the list of prices was read");
+                tracing::info!(file = %shown, is_there = read != PriceFile::Missing, "the list of prices was read");
                 self.pricing = Arc::new(Pricing { list, ..(*self.pricing).clone() });
                 self.trouble = None;
             }
@@ -70,7 +70,7 @@ impl PriceSource {
                 self.trouble_with(trouble);
             }
         }
-        self.found = found;
+        self.last_read = read;
         &self.pricing
     }
 

@@ -47,8 +47,8 @@ pub(super) fn route_reached(
     models: &[ModelPattern],
     observed: &ObservedState,
 ) -> Option<Condition> {
-    let reaches = observed.reach.as_ref()?;
-    let looking = reaches.iter().filter_map(|(user, reach)| Some((user, reach.get(route.namespace())?)));
+    let reachable = observed.reachable_models.as_ref()?;
+    let looking = reachable.iter().filter_map(|(user, models)| Some((user, models.get(route.namespace())?)));
     let (mut looks, mut may) = (false, false);
     for (user, usable) in looking {
         looks = true;

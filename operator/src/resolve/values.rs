@@ -87,7 +87,7 @@ impl ValueOutcome {
     }
 }
 
-/// The value of a key. `rotate` is the wish for a new one.
+/// The value of a key. `rotate` is the request for a new one.
 pub(super) fn value_of(
     key: &ValidKey,
     rotate: Option<&str>,

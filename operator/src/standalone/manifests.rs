@@ -14,8 +14,8 @@ use vectoll_config::ObjectName;
 
 use super::manifest::{Document, Id, Resource, read};
 use crate::{
-    observed_state::{ObservedState, Reach},
-    reach::reach_of,
+    observed_state::{ObservedState, ReachableModels},
+    reachable_models::reachable_models,
 };
 
 /// The largest file that is read: a resource holds at most about 1 MiB.
@@ -166,19 +166,19 @@ impl Manifests {
                 }
             }
         }
-        observed.reach = Some(reaches(&observed));
+        observed.reachable_models = Some(reachable_by_namespace(&observed));
         observed
     }
 }
 
 /// What keys may use, by their namespace.
-fn reaches(observed: &ObservedState) -> BTreeMap<String, Reach> {
+fn reachable_by_namespace(observed: &ObservedState) -> BTreeMap<String, ReachableModels> {
     let namespaces: BTreeSet<&str> = observed.api_keys.keys().map(ObjectName::namespace).collect();
     let of = |namespace: &str| {
         let labels = observed.namespaces.get(namespace).cloned().unwrap_or_default();
         let keys = observed.api_keys.iter().filter(|(name, _)| name.namespace() == namespace);
         let team = |name: &ObjectName| observed.teams.get(name).map(|team| &team.spec);
-        reach_of(namespace, &labels, keys.map(|(_, key)| &key.spec), team)
+        reachable_models(namespace, &labels, keys.map(|(_, key)| &key.spec), team)
     };
     namespaces.into_iter().map(|namespace| (namespace.to_owned(), of(namespace))).collect()
 }

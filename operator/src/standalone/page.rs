@@ -15,7 +15,7 @@ use crate::{
     desired_state::DesiredState,
     ledger::{LedgerEvent, LedgerQuery, Reader},
     observed_state::{Kind, Object, ObservedState, ResourceRef},
-    page::{self, Access, Facts, KeyValue, Known, Page, Source, Stated},
+    page::{self, Access, Facts, KeyValue, Page, ResourceFacts, Source, Stated},
     store::Logins,
 };
 
@@ -98,17 +98,17 @@ fn facts(observed: &ObservedState, desired: &DesiredState) -> Facts {
             };
             facts.values.insert(key.name.clone(), value);
         }
-        facts.keys.push(known(Kind::ApiKey, key, desired));
+        facts.keys.push(resource_facts(Kind::ApiKey, key, desired));
     }
-    facts.teams = observed.teams.values().map(|team| known(Kind::Team, team, desired)).collect();
-    facts.routes = observed.routes.values().map(|route| known(Kind::ModelRoute, route, desired)).collect();
+    facts.teams = observed.teams.values().map(|team| resource_facts(Kind::Team, team, desired)).collect();
+    facts.routes = observed.routes.values().map(|route| resource_facts(Kind::ModelRoute, route, desired)).collect();
     facts
 }
 
-fn known<S>(kind: Kind, object: &Arc<Object<S>>, desired: &DesiredState) -> Known<S> {
+fn resource_facts<S>(kind: Kind, object: &Arc<Object<S>>, desired: &DesiredState) -> ResourceFacts<S> {
     let conditions = desired.conditions.get(&ResourceRef { kind, name: object.name.clone() });
     let conditions = conditions.into_iter().flatten().map(Stated::from).collect();
-    Known { object: object.clone(), conditions, spend: None }
+    ResourceFacts { object: object.clone(), conditions, spend: None }
 }
 
 #[cfg(test)]

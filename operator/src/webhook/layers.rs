@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     metrics::Metrics,
     namespaces::NamespaceAnnotations,
-    review::{Question, Verdict},
+    review::{PodReview, Verdict},
 };
 use crate::inject::InjectionSettings;
 
@@ -64,11 +64,11 @@ async fn mutate(shared: &Shared, request: Request, asks: bool) -> Response {
             return refuse(shared, StatusCode::PAYLOAD_TOO_LARGE, message);
         }
     };
-    match Question::read(&body) {
-        Ok(question) => {
-            let annotations = shared.namespaces.of(question.namespace()).await;
+    match PodReview::read(&body) {
+        Ok(review) => {
+            let annotations = shared.namespaces.of(review.namespace()).await;
             let annotations = annotations.map_err(|error| format!("{error:#}"));
-            let (verdict, answer) = question.answer(&shared.settings, &annotations, asks);
+            let (verdict, answer) = review.answer(&shared.settings, &annotations, asks);
             let Shared { metrics: Metrics { injected, untouched, skipped, refused, invalid }, .. } = shared;
             match verdict {
                 Verdict::Injected => injected,

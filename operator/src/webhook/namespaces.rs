@@ -12,12 +12,13 @@ use tokio::time::timeout;
 use crate::inject::sidecar_annotations;
 
 /// How long the API server may take to say what a namespace is annotated with: far less than it waits for a review itself.
-const ASKING: Duration = Duration::from_secs(3);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 type ByNamespace = BTreeMap<String, BTreeMap<String, String>>;
 
-/// Asks the API server what a namespace is annotated with.
-pub type Ask = Arc<dyn Fn(String) -> BoxFuture<'static, anyhow::Result<BTreeMap<String, String>>> + Send + Sync>;
+/// Fetches the annotations of a namespace from the API server.
+pub type FetchAnnotations =
+    Arc<dyn Fn(String) -> BoxFuture<'static, anyhow::Result<BTreeMap<String, String>>> + Send + Sync>;
 
 #[derive(Debug, Default)]
 struct State {
@@ -34,15 +35,15 @@ struct State {
 #[derive(Clone, Default)]
 pub struct NamespaceAnnotations {
     state: Arc<RwLock<State>>,
-    ask: Option<Ask>,
+    fetch: Option<FetchAnnotations>,
 }
 
 impl NamespaceAnnotations {
-    /// Nothing is known before it was listed, of these namespaces or of all; until then `ask` is asked.
-    pub fn awaiting(only: &[String], ask: Ask) -> Self {
+    /// Nothing is known before it was listed, of these namespaces or of all; until then they are fetched with `fetch`.
+    pub fn awaiting(only: &[String], fetch: FetchAnnotations) -> Self {
         let unlisted = only.iter().cloned().collect();
         let state = State { by_namespace: ByNamespace::new(), watches_all: only.is_empty(), unlisted };
-        Self { state: Arc::new(RwLock::new(state)), ask: Some(ask) }
+        Self { state: Arc::new(RwLock::new(state)), fetch: Some(fetch) }
     }
 
     /// Those of one namespace. An error: they are not known, and cannot be had now.
@@ -50,9 +51,9 @@ impl NamespaceAnnotations {
         if let Some(known) = self.known(namespace) {
             return Ok(known);
         }
-        let ask = self.ask.as_ref().ok_or_else(|| anyhow::anyhow!("nobody can be asked"))?;
-        let answer = timeout(ASKING, ask(namespace.to_owned())).await;
-        let annotations = answer.map_err(|_| anyhow::anyhow!("no answer in {ASKING:?}"))??;
+        let fetch = self.fetch.as_ref().ok_or_else(|| anyhow::anyhow!("nobody can be asked"))?;
+        let answer = timeout(FETCH_TIMEOUT, fetch(namespace.to_owned())).await;
+        let annotations = answer.map_err(|_| anyhow::anyhow!("no answer in {FETCH_TIMEOUT:?}"))??;
         Ok(sidecar_annotations(annotations))
     }
 
@@ -96,7 +97,7 @@ mod tests {
         ])
     }
 
-    fn asking(value: &'static str) -> Ask {
+    fn fetching(value: &'static str) -> FetchAnnotations {
         Arc::new(move |namespace| {
             Box::pin(async move {
                 anyhow::ensure!(namespace != "unknown", "the API server is away");
@@ -107,7 +108,7 @@ mod tests {
 
     #[tokio::test]
     async fn before_it_was_listed_the_api_server_is_asked() {
-        let all = NamespaceAnnotations::awaiting(&[], asking("1Gi"));
+        let all = NamespaceAnnotations::awaiting(&[], fetching("1Gi"));
         assert_eq!(all.of("apps").await.unwrap(), sidecar_annotations(says("1Gi")));
         assert!(all.of("unknown").await.is_err(), "no guess is made");
         all.set("apps", says("2Gi"));
@@ -118,7 +119,7 @@ mod tests {
         assert!(all.of("unknown").await.is_err());
         all.forget("silent");
         assert_eq!(all.of("silent").await.unwrap().len(), 1, "it was recreated");
-        let some = NamespaceAnnotations::awaiting(&["apps".to_owned(), "shop".to_owned()], asking("1Gi"));
+        let some = NamespaceAnnotations::awaiting(&["apps".to_owned(), "shop".to_owned()], fetching("1Gi"));
         some.listed("apps");
         assert_eq!(some.of("apps").await.unwrap(), BTreeMap::new());
         assert_eq!(some.of("shop").await.unwrap().len(), 1);
@@ -128,7 +129,7 @@ mod tests {
     #[tokio::test]
     async fn an_api_server_that_does_not_answer_is_not_waited_for() {
         let all = NamespaceAnnotations::awaiting(&[], Arc::new(|_| Box::pin(std::future::pending())));
-        let error = timeout(2 * ASKING, all.of("apps")).await.unwrap().unwrap_err();
+        let error = timeout(2 * FETCH_TIMEOUT, all.of("apps")).await.unwrap().unwrap_err();
         assert_eq!(error.to_string(), "no answer in 3s");
     }
 }

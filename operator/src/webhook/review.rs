@@ -1,4 +1,4 @@
-//! One review: the API server's question and our answer, `AdmissionReview` of `admission.k8s.io/v1`. Pure.
+//! One review: the API server's request and our answer, `AdmissionReview` of `admission.k8s.io/v1`. Pure.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>
 
@@ -25,7 +25,7 @@ pub(super) enum Verdict {
     Invalid,
 }
 
-/// The question, as far as it matters here.
+/// The request, as far as it matters here.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Review {
@@ -60,10 +60,10 @@ struct Resource {
     resource: String,
 }
 
-/// What the API server asks.
-pub(super) struct Question(Request);
+/// The API server's request to review a pod.
+pub(super) struct PodReview(Request);
 
-impl Question {
+impl PodReview {
     /// An error: this is no review, so there is nothing to answer to.
     pub(super) fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
         let Review { api_version: ApiVersion::V1, request } = serde_json::from_slice(body)?;
@@ -172,8 +172,8 @@ mod tests {
         InjectionSettings::read("image: vectoll-sidecar:test").unwrap()
     }
 
-    fn question(change: &Value) -> Vec<u8> {
-        let mut question = json!({
+    fn review(change: &Value) -> Vec<u8> {
+        let mut review = json!({
             "apiVersion": "admission.k8s.io/v1",
             "kind": "AdmissionReview",
             "request": {
@@ -195,13 +195,13 @@ mod tests {
                 "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
             },
         });
-        json_patch::merge(&mut question, change);
-        serde_json::to_vec(&question).unwrap()
+        json_patch::merge(&mut review, change);
+        serde_json::to_vec(&review).unwrap()
     }
 
     fn answer(change: &Value) -> (Verdict, Value) {
         let (verdict, answer) =
-            Question::read(&question(change)).unwrap().answer(&settings(), &Ok(BTreeMap::new()), false);
+            PodReview::read(&review(change)).unwrap().answer(&settings(), &Ok(BTreeMap::new()), false);
         assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
         assert_eq!(answer["kind"], "AdmissionReview");
         assert_eq!(answer["response"]["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
@@ -215,8 +215,8 @@ mod tests {
         assert_eq!(response["patchType"], "JSONPatch");
         let patch: ByteString = serde_json::from_value(response["patch"].clone()).unwrap();
         let patch: json_patch::Patch = serde_json::from_slice(&patch.0).unwrap();
-        let question: Value = serde_json::from_slice(&question(&json!({}))).unwrap();
-        let mut pod = question["request"]["object"].clone();
+        let review: Value = serde_json::from_slice(&review(&json!({}))).unwrap();
+        let mut pod = review["request"]["object"].clone();
         json_patch::patch(&mut pod, &patch).unwrap();
         assert_eq!(pod["spec"]["initContainers"][0]["name"], "vectoll-sidecar");
         assert_eq!(pod["spec"]["containers"][0]["fieldOfTomorrow"], json!({"a": 1}));
@@ -233,9 +233,9 @@ mod tests {
     #[test]
     fn what_the_namespace_says_of_its_sidecars_counts() {
         let patch = |annotations: BTreeMap<String, String>| {
-            let question = Question::read(&question(&json!({}))).unwrap();
-            assert_eq!(question.namespace(), "shop");
-            let (_, answer) = question.answer(&settings(), &Ok(annotations), false);
+            let review = PodReview::read(&review(&json!({}))).unwrap();
+            assert_eq!(review.namespace(), "shop");
+            let (_, answer) = review.answer(&settings(), &Ok(annotations), false);
             let patch: ByteString = serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
             String::from_utf8(patch.0).unwrap()
         };
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn no_pod_gets_a_sidecar_before_it_is_known_what_its_namespace_says() {
         let unknown = Err("the API server is away".to_owned());
-        let (verdict, answer) = Question::read(&question(&json!({}))).unwrap().answer(&settings(), &unknown, false);
+        let (verdict, answer) = PodReview::read(&review(&json!({}))).unwrap().answer(&settings(), &unknown, false);
         let response = &answer["response"];
         assert_eq!((verdict, &response["allowed"]), (Verdict::Refused, &json!(false)));
         assert_eq!(response["status"]["code"], 503);
@@ -255,18 +255,18 @@ mod tests {
         assert!(message.contains("the namespace shop") && message.contains("again in a few seconds"), "{message}");
         // What does not ask for one need not wait, and a pod that cannot have one is told so.
         let unlabelled = json!({"request": {"object": {"metadata": {"labels": null}}}});
-        let (verdict, _) = Question::read(&question(&unlabelled)).unwrap().answer(&settings(), &unknown, false);
+        let (verdict, _) = PodReview::read(&review(&unlabelled)).unwrap().answer(&settings(), &unknown, false);
         assert_eq!(verdict, Verdict::Untouched);
         let refused = json!({"request": {"object": {"spec": {"hostNetwork": true}}}});
-        let (_, answer) = Question::read(&question(&refused)).unwrap().answer(&settings(), &unknown, false);
+        let (_, answer) = PodReview::read(&review(&refused)).unwrap().answer(&settings(), &unknown, false);
         assert_eq!(answer["response"]["status"]["code"], 403);
     }
 
     #[test]
     fn what_a_namespace_asks_for_is_for_pods_that_say_nothing_and_can_have_it() {
         let of = |change: &Value| {
-            let question = Question::read(&question(change)).unwrap();
-            let (verdict, answer) = question.answer(&settings(), &Ok(BTreeMap::new()), true);
+            let review = PodReview::read(&review(change)).unwrap();
+            let (verdict, answer) = review.answer(&settings(), &Ok(BTreeMap::new()), true);
             (verdict, answer["response"].clone())
         };
         let object = |object: &Value| json!({"request": {"object": object}});
@@ -353,11 +353,11 @@ mod tests {
             json!({"request": null}),
             json!({"request": {"uid": null}}),
         ] {
-            assert!(Question::read(&question(&change)).is_err(), "{change}");
+            assert!(PodReview::read(&review(&change)).is_err(), "{change}");
         }
         let deep = vec![b'['; 100_000];
         for body in [&b""[..], b"{", b"[]", b"null", b"\xFF\xFE", &deep] {
-            assert!(Question::read(body).is_err());
+            assert!(PodReview::read(body).is_err());
         }
     }
 }

@@ -72,7 +72,7 @@ impl Running {
     }
 }
 
-fn question(pod: &Value) -> Value {
+fn review(pod: &Value) -> Value {
     json!({
         "apiVersion": "admission.k8s.io/v1",
         "kind": "AdmissionReview",
@@ -87,7 +87,7 @@ fn question(pod: &Value) -> Value {
 }
 
 fn asking() -> Value {
-    question(&json!({
+    review(&json!({
         "metadata": {"generateName": "web-", "labels": {"vectoll.dev/inject": "true"}},
         "spec": {"containers": [{"name": "app", "image": "app"}]},
     }))
@@ -106,20 +106,20 @@ async fn an_api_server_gets_its_patch_over_tls() {
     let patch: ByteString = serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
     assert!(String::from_utf8(patch.0).unwrap().contains("vectoll-sidecar:test"));
 
-    let refused = question(&json!({
+    let refused = review(&json!({
         "metadata": {"labels": {"vectoll.dev/inject": "true"}},
         "spec": {"hostNetwork": true, "containers": []},
     }));
     client.post(webhook.url()).body(refused.to_string()).send().await.unwrap();
-    client.post(webhook.url()).body(question(&json!({"metadata": {}})).to_string()).send().await.unwrap();
-    client.post(webhook.url()).body(question(&json!({"spec": 7})).to_string()).send().await.unwrap();
+    client.post(webhook.url()).body(review(&json!({"metadata": {}})).to_string()).send().await.unwrap();
+    client.post(webhook.url()).body(review(&json!({"spec": 7})).to_string()).send().await.unwrap();
     // The same pods where their namespace asks: what says nothing is injected, or let in as it is.
     let of_namespace = webhook.url().replace(PATH, NAMESPACE_PATH);
     for (spec, result) in
         [(json!({"containers": []}), "injected"), (json!({"hostNetwork": true, "containers": []}), "skipped")]
     {
         let before = webhook.count(result);
-        let pod = question(&json!({"metadata": {}, "spec": spec}));
+        let pod = review(&json!({"metadata": {}, "spec": spec}));
         client.post(&of_namespace).body(pod.to_string()).send().await.unwrap();
         assert_eq!(webhook.count(result), before + 1, "{result}");
     }

@@ -17,7 +17,7 @@ pub use self::{
     check::checked,
     made::{join, made},
     outline::Outline,
-    transcode::{Transcoder, Wanted, numbers},
+    transcode::{ExpectedVectors, Transcoder, numbers},
     vector::{VectorError, has_dimensions},
 };
 

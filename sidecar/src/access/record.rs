@@ -14,7 +14,7 @@ use vectoll_config::{PicoUsd, namespace_of};
 use super::log::AccessLog;
 use crate::{
     call_id::CallId,
-    telemetry::{Asked, EmbeddingOptions, Telemetry, TraceContext},
+    telemetry::{AttemptReport, EmbeddingOptions, Telemetry, TraceContext},
     tenancy::Tenancy,
 };
 use vectoll_api::request::Metadata;
@@ -68,7 +68,7 @@ pub(super) struct Facts {
     pub(super) answered: Option<Duration>,
     pub(super) overhead: Option<Duration>,
     /// For traces.
-    pub(super) asked: Vec<Asked>,
+    pub(super) attempts: Vec<AttemptReport>,
     pub(super) options: Option<EmbeddingOptions>,
 }
 

@@ -10,16 +10,16 @@ use super::{
     record::{Facts, Record, Traced},
     redact::Redaction,
 };
-use crate::telemetry::{Asked, Report, short};
+use crate::telemetry::{AttemptReport, CallReport, short};
 
-pub(super) fn of<'a>(record: &'a Record, traced: &'a Traced, facts: &'a Facts) -> Report<'a> {
+pub(super) fn of<'a>(record: &'a Record, traced: &'a Traced, facts: &'a Facts) -> CallReport<'a> {
     let redaction = Redaction::of(&facts.credentials);
     // Cut after it is clean: half a credential looks like none.
     let of_caller = |text: &'a str| match redaction.apply(text) {
         Cow::Borrowed(text) => Cow::Borrowed(short(text)),
         Cow::Owned(text) => Cow::Owned(short(&text).to_owned()),
     };
-    Report {
+    CallReport {
         trace: &traced.trace,
         call_id: record.id,
         path: redaction.apply(&traced.path),
@@ -43,7 +43,7 @@ pub(super) fn of<'a>(record: &'a Record, traced: &'a Traced, facts: &'a Facts) -
         hedges: facts.hedges,
         refused: facts.refused,
         would_reject: &facts.would_reject,
-        asked: Asked::as_a_whole(&facts.asked, facts.backend.as_ref()),
+        attempt: AttemptReport::as_a_whole(&facts.attempts, facts.backend.as_ref()),
         options: facts.options,
     }
 }

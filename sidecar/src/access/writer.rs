@@ -25,20 +25,21 @@ pub struct Writer {
 
 #[derive(Debug, Default)]
 struct Shared {
-    waiting: Mutex<Waiting>,
+    queue: Mutex<QueuedLines>,
     changed: Condvar,
 }
 
+/// Lines that are not written yet.
 #[derive(Debug, Default)]
-struct Waiting {
+struct QueuedLines {
     lines: Vec<u8>,
     /// A piece is being written.
-    busy: bool,
+    is_writing: bool,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, QueuedLines> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -49,18 +50,18 @@ impl Writer {
         let (theirs, counted) = (shared.clone(), lost.clone());
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             loop {
-                let some = theirs.changed.wait_while(theirs.lock(), |waiting| waiting.lines.is_empty());
+                let some = theirs.changed.wait_while(theirs.lock(), |queue| queue.lines.is_empty());
                 drop(some);
                 std::thread::sleep(GATHER);
-                let mut waiting = theirs.lock();
-                waiting.busy = true;
-                let lines = std::mem::take(&mut waiting.lines);
-                drop(waiting);
+                let mut queue = theirs.lock();
+                queue.is_writing = true;
+                let lines = std::mem::take(&mut queue.lines);
+                drop(queue);
                 // Nobody reads any more, most likely. Some of the lines may be out: how many cannot be known.
                 if out.write_all(&lines).and_then(|()| out.flush()).is_err() {
                     counted.inc_by(memchr::memchr_iter(b'\n', &lines).count() as u64);
                 }
-                theirs.lock().busy = false;
+                theirs.lock().is_writing = false;
                 theirs.changed.notify_all();
             }
         })?;
@@ -69,14 +70,14 @@ impl Writer {
 
     /// Takes a line, with its line break.
     pub fn write(&self, line: &[u8]) {
-        let mut waiting = self.shared.lock();
-        if waiting.lines.len() + line.len() > MAX_QUEUED_BYTES {
+        let mut queue = self.shared.lock();
+        if queue.lines.len() + line.len() > MAX_QUEUED_BYTES {
             self.lost.inc();
             return;
         }
-        let first = waiting.lines.is_empty();
-        waiting.lines.extend_from_slice(line);
-        drop(waiting);
+        let first = queue.lines.is_empty();
+        queue.lines.extend_from_slice(line);
+        drop(queue);
         if first {
             self.shared.changed.notify_all();
         }
@@ -85,13 +86,13 @@ impl Writer {
     /// Waits until everything is out, but no longer than this.
     pub fn flush(&self, timeout: Duration) {
         let end = Instant::now() + timeout;
-        let mut waiting = self.shared.lock();
-        while !waiting.lines.is_empty() || waiting.busy {
+        let mut queue = self.shared.lock();
+        while !queue.lines.is_empty() || queue.is_writing {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            waiting = self.shared.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+            queue = self.shared.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     reservation::Reservation,
     scopes::{name, scopes},
     trial::{Trial, WouldReject},
-    waiting::{NoWait, Waiting},
+    wait_queue::{CallWait, NoWait},
 };
 use crate::{
     call::Call,
@@ -68,12 +68,12 @@ pub async fn readmit(accounting: &Arc<Accounting>, call: Arc<Call>, route: Arc<R
 /// Takes the call's room. What only limits on trial stand against goes on without them; where its key lets it, it waits.
 async fn take(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> Result<Admitted, Refusal> {
     let mut trial = Trial::default();
-    let mut waiting = Waiting::new(&accounting.lines, call);
+    let mut wait = CallWait::new(&accounting.wait_queues, call);
     loop {
         let mut held_to = scopes(call, route, &accounting.counters);
-        if let Some(scope) = waiting.others_are_first(&held_to) {
+        if let Some(scope) = wait.others_are_first(&held_to) {
             let queued = || waits_in_vain(call, scope);
-            waiting.join(&scope.account).await.map_err(|NoWait| queued())?;
+            wait.join(&scope.account).await.map_err(|NoWait| queued())?;
             // Its user may count under another name by now.
             held_to = scopes(call, route, &accounting.counters);
         }
@@ -94,7 +94,7 @@ async fn take(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> 
             continue;
         }
         let Some((account, retry)) = at else { return Err(refusal) };
-        if waiting.wait_for(&account, retry).await.is_err() {
+        if wait.wait_for(&account, retry).await.is_err() {
             return Err(refusal);
         }
     }

@@ -21,13 +21,13 @@ use vectoll_limits::counters::{
 pub struct QuotaExceeded {
     /// When they may have; none: nobody knows, or never.
     pub wait: Option<Duration>,
-    /// What has none.
-    pub full: Full,
+    /// By what of the backend it was denied.
+    pub denied_by: DeniedBy,
 }
 
-/// What of a backend has no room for a call.
+/// By what of a backend a call was denied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Full {
+pub enum DeniedBy {
     /// A limit.
     Limit,
     /// A budget.
@@ -113,11 +113,13 @@ impl BackendQuota {
             (Some(price), _) => price.of(load.tokens),
             (None, None) => PicoUsd::ZERO,
             // What it will owe nobody knows.
-            (None, Some(budget)) => return Err(QuotaExceeded { wait: None, full: Full::Budget(spent(budget, true)) }),
+            (None, Some(budget)) => {
+                return Err(QuotaExceeded { wait: None, denied_by: DeniedBy::Budget(spent(budget, true)) });
+            }
         };
         loop {
             let denied = match take(&accounting.counters, accounting.clock, (held_to, waived), load, money).await {
-                Ok(room) => return Ok(room),
+                Ok(quota) => return Ok(quota),
                 Err(denied) => denied,
             };
             let reason = reason(&denied, &backend.budgets);
@@ -133,12 +135,12 @@ impl BackendQuota {
                     Retry::After(wait) => Some(wait),
                     Retry::Never => None,
                 };
-                let full = match reason {
-                    Reason::Limit => Full::Limit,
-                    Reason::Budget(budget) => Full::Budget(spent(budget, false)),
-                    Reason::Store => Full::Store,
+                let denied_by = match reason {
+                    Reason::Limit => DeniedBy::Limit,
+                    Reason::Budget(budget) => DeniedBy::Budget(spent(budget, false)),
+                    Reason::Store => DeniedBy::Store,
                 };
-                return Err(QuotaExceeded { wait, full });
+                return Err(QuotaExceeded { wait, denied_by });
             }
             if let Some(call) = call {
                 note(accounting, call);
@@ -314,10 +316,10 @@ mod tests {
         let load = Load { requests: 1, tokens: 7 };
         let account = Uid::new("backend::ns/route/one");
         let held_to = HeldTo { account: &account, limits: Limits::default(), budgets: &[] };
-        let room = take(&counters, clock, (held_to, Waived::default()), load, PicoUsd::ZERO).await.unwrap();
-        assert!(room.is_some(), "what is not limited needs no store");
+        let quota = take(&counters, clock, (held_to, Waived::default()), load, PicoUsd::ZERO).await.unwrap();
+        assert!(quota.is_some(), "what is not limited needs no store");
         assert_eq!(counters.open().calls, 0);
-        room.unwrap().used(7);
+        quota.unwrap().used(7);
         assert_eq!(counters.open().calls, 0);
     }
 
@@ -342,8 +344,8 @@ mod tests {
         assert_eq!(reason(&denied, on_trial), Reason::Store);
         let mut waived = Waived::default();
         assert!(waived.add_budgets());
-        let room = ask(on_trial, waived).await.unwrap().unwrap();
-        assert_eq!(room.charges().len(), 1, "what is spent counts in it");
+        let quota = ask(on_trial, waived).await.unwrap().unwrap();
+        assert_eq!(quota.charges().len(), 1, "what is spent counts in it");
         let both = [trial, enforced];
         let denied = ask(&both, Waived::default()).await.unwrap_err();
         assert_eq!(reason(&denied, &both), Reason::Store, "not that a budget is exceeded");
@@ -353,12 +355,13 @@ mod tests {
 
     #[test]
     fn of_two_waits_the_sooner_one_is_told() {
-        let full = |wait: Option<u64>| QuotaExceeded { wait: wait.map(Duration::from_secs), full: Full::Limit };
+        let exceeded =
+            |wait: Option<u64>| QuotaExceeded { wait: wait.map(Duration::from_secs), denied_by: DeniedBy::Limit };
         for (one, other, told) in
             [(Some(2), Some(3), Some(2)), (Some(2), None, Some(2)), (None, Some(3), Some(3)), (None, None, None)]
         {
-            assert_eq!(full(one).or_sooner(Some(full(other))), full(told));
+            assert_eq!(exceeded(one).or_sooner(Some(exceeded(other))), exceeded(told));
         }
-        assert_eq!(full(Some(2)).or_sooner(None), full(Some(2)));
+        assert_eq!(exceeded(Some(2)).or_sooner(None), exceeded(Some(2)));
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     call::Call,
     policy::{Backend, Route},
     refusal::Refusal,
-    telemetry::{Asked, Server},
+    telemetry::{AttemptReport, Server},
 };
 use vectoll_ledger::{
     books::Certainty,
@@ -30,24 +30,29 @@ use vectoll_upstream::provider::{Journalled, Provider};
 
 impl Permit {
     /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does
-    /// not take it; everything is given back then. `requests` is in how many it is sent, `room` its part of the provider's limits.
-    pub fn sent(self, backend: Arc<Backend>, requests: usize, room: Option<BackendQuota>) -> Result<InFlight, Refusal> {
+    /// not take it; everything is given back then. `requests` is in how many it is sent, `backend_quota` its part of the provider's limits.
+    pub fn sent(
+        self,
+        backend: Arc<Backend>,
+        requests: usize,
+        backend_quota: Option<BackendQuota>,
+    ) -> Result<InFlight, Refusal> {
         let Self { call, route, reservation } = self;
-        let owed = room.as_ref().map(BackendQuota::charges).unwrap_or_default();
-        let intent = intent((&call, requests), &route, (&backend, owed), &reservation);
+        let backend_charges = backend_quota.as_ref().map(BackendQuota::charges).unwrap_or_default();
+        let intent = intent((&call, requests), &route, (&backend, backend_charges), &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
-        let attempt = call.entry.asks(|| asked(&backend));
+        let attempt = call.entry.begin_attempt(|| attempt_report(&backend));
         let (opened, refined) = (Some(opened), AtomicBool::new(false));
-        Ok(InFlight { call, route, backend, reservation, room, opened, refined, attempt })
+        Ok(InFlight { call, route, backend, reservation, backend_quota, opened, refined, attempt })
     }
 }
 
 /// What a trace is told of an attempt; none: nobody is asked.
-fn asked(backend: &Backend) -> Option<Asked> {
+fn attempt_report(backend: &Backend) -> Option<AttemptReport> {
     if matches!(backend.provider, Provider::Cache | Provider::Unusable(_)) {
         return None;
     }
-    Some(Asked {
+    Some(AttemptReport {
         label: backend.label.clone(),
         provider: backend.provider.name(),
         server: backend.provider.address().map(|(host, port)| Server { address: host.into(), port }),
@@ -63,7 +68,7 @@ fn asked(backend: &Backend) -> Option<Asked> {
 fn intent(
     (call, requests): (&Call, usize),
     route: &Route,
-    (backend, owed): (&Backend, &[Arc<BudgetPeriod>]),
+    (backend, backend_charges): (&Backend, &[Arc<BudgetPeriod>]),
     reservation: &Reservation,
 ) -> Intent {
     let key = call.caller.key();
@@ -85,7 +90,13 @@ fn intent(
         tokens: reserved.tokens,
         money: reserved.money.max(cost),
         priced: backend.price.is_some(),
-        charges: quota.map(QuotaReservation::charges).unwrap_or_default().iter().chain(owed).cloned().collect(),
+        charges: quota
+            .map(QuotaReservation::charges)
+            .unwrap_or_default()
+            .iter()
+            .chain(backend_charges)
+            .cloned()
+            .collect(),
     }
 }
 
@@ -97,7 +108,7 @@ pub struct InFlight {
     backend: Arc<Backend>,
     reservation: Reservation,
     /// Its part of the provider's limits.
-    room: Option<BackendQuota>,
+    backend_quota: Option<BackendQuota>,
     /// None once the journal has the call's end.
     opened: Option<OpenIntent>,
     /// Whether the journal was told what it can cost at most.
@@ -174,7 +185,7 @@ impl InFlight {
             self.reservation.accounting.journal.void(opened);
             self.call.entry.asked_unbooked(self.attempt);
             self.reservation.give_back();
-            self.room = None;
+            self.backend_quota = None;
         }
     }
 
@@ -203,13 +214,13 @@ impl InFlight {
 
     /// It did not leave: its part of the provider's limits is free.
     pub fn leave_room(&mut self) {
-        self.room = None;
+        self.backend_quota = None;
     }
 
     /// The provider was asked, and charges nothing for it.
     pub fn asked_for_nothing(&mut self) {
-        if let Some(room) = self.room.take() {
-            room.used(0);
+        if let Some(quota) = self.backend_quota.take() {
+            quota.used(0);
         }
     }
 
@@ -219,7 +230,7 @@ impl InFlight {
         let accounting = self.reservation.accounting.clone();
         accounting.journal.void(opened);
         self.call.entry.asked_unbooked(self.attempt);
-        self.room = None;
+        self.backend_quota = None;
         // What is left to drop of `self` has nothing to book.
         let nothing = Reservation {
             accounting,
@@ -260,7 +271,7 @@ impl InFlight {
 
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
     fn end(&mut self, used: Used, certainty: Certainty) -> RateLimitStatus {
-        let Self { call, route: _, backend, reservation, room, opened, refined: _, attempt } = self;
+        let Self { call, route: _, backend, reservation, backend_quota, opened, refined: _, attempt } = self;
         let (Some(quota), Some(opened)) = (reservation.quota.take(), opened.take()) else {
             return RateLimitStatus::default();
         };
@@ -276,8 +287,8 @@ impl InFlight {
         let overrun = used.tokens.saturating_sub(reserved.tokens);
         accounting.journal.settle(opened, used, certainty, overrun, |settled| {
             accounting.counters.settle(quota, used, settled.number, now);
-            if let Some(room) = room.take() {
-                room.settle(used, settled.number);
+            if let Some(quota) = backend_quota.take() {
+                quota.settle(used, settled.number);
             }
             let intent = &settled.intent;
             accounting.ledger.book(intent.booking(), used, intent.priced, overrun, certainty);

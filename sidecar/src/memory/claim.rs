@@ -74,7 +74,7 @@ impl Claim {
         let more = if moves { bytes } else { bytes - held.bytes };
         let more = more.next_multiple_of(if is_large { STEP } else { SMALL_STEP });
         let (call, pool) = (self.number(), self.memory.pool(is_large));
-        let mut waiting: Option<Waiting<'_>> = None;
+        let mut queued: Option<QueuedClaim<'_>> = None;
         loop {
             let mut changed = std::pin::pin!(pool.changed.notified());
             // From here on no change is missed.
@@ -82,10 +82,10 @@ impl Claim {
             if pool.state().take(call, &self.owner, more, pool.most) {
                 break;
             }
-            waiting.get_or_insert_with(|| Waiting { pool, call, owner: &self.owner });
+            queued.get_or_insert_with(|| QueuedClaim { pool, call, owner: &self.owner });
             changed.await;
         }
-        drop(waiting);
+        drop(queued);
         if moves {
             held.shrink(0);
             held.of = None;
@@ -101,14 +101,14 @@ impl Claim {
     }
 }
 
-/// A call that waits, until it does no longer.
-struct Waiting<'a> {
+/// A claim in the pool's queue: dropped, it leaves the queue.
+struct QueuedClaim<'a> {
     pool: &'a Pool,
     call: u64,
     owner: &'a Owner,
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for QueuedClaim<'_> {
     fn drop(&mut self) {
         self.pool.state().leave(self.call, self.owner);
         // Those behind it may be next.

@@ -13,17 +13,17 @@ const MAX_TOKENS: usize = 4096;
 
 /// By the tokens' hashes: none is kept as it is.
 #[derive(Debug, Default)]
-pub(super) struct Verified(Mutex<HashMap<KeyHash, Known>>);
+pub(super) struct Verified(Mutex<HashMap<KeyHash, VerifiedToken>>);
 
 #[derive(Debug)]
-struct Known {
+struct VerifiedToken {
     namespace: Arc<str>,
     /// From here on it is not good any more.
     end: Timestamp,
 }
 
 impl Verified {
-    fn all(&self) -> MutexGuard<'_, HashMap<KeyHash, Known>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<KeyHash, VerifiedToken>> {
         // Nothing that could panic is done under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -31,7 +31,7 @@ impl Verified {
     /// The namespace of one that is still good.
     pub(super) fn get(&self, token: &str, now: Timestamp) -> Option<Arc<str>> {
         let hash = KeyHash::of(token.as_bytes());
-        self.all().get(&hash).filter(|known| now < known.end).map(|known| known.namespace.clone())
+        self.all().get(&hash).filter(|verified| now < verified.end).map(|verified| verified.namespace.clone())
     }
 
     /// Keeps one until it is not good any more.
@@ -39,12 +39,12 @@ impl Verified {
         let hash = KeyHash::of(token.as_bytes());
         let mut all = self.all();
         if all.len() >= MAX_TOKENS {
-            all.retain(|_, known| now < known.end);
+            all.retain(|_, verified| now < verified.end);
         }
         if all.len() >= MAX_TOKENS {
             all.clear();
         }
-        all.insert(hash, Known { namespace, end });
+        all.insert(hash, VerifiedToken { namespace, end });
     }
 }
 

@@ -13,7 +13,7 @@ use super::{
     Backend, Coalesce, Credential, GuestNamespace, Key, OwnKey, PodKey, Policy, Route, RouteIndex, RouteSettings, Team,
     passed_on::passed_on,
     provider::{BackendSettings, ProviderError},
-    shared_state::{Files, SharedState},
+    shared_state::{CredentialFiles, SharedState},
 };
 use vectoll_limits::store::StoreAccess;
 use vectoll_upstream::provider::Provider;
@@ -37,7 +37,7 @@ pub enum CompileError {
 /// Compiles a config that was read ([`vectoll_config::read_v1`], which checks it). `own` is the key that is the pod's own.
 pub fn compile(
     config: v1::Config,
-    files: &Files,
+    files: &CredentialFiles,
     lasting: &SharedState,
     own: Option<&OwnKey>,
 ) -> Result<Policy, CompileError> {
@@ -165,7 +165,7 @@ fn of_cache(route: &str, lasting: &SharedState) -> Backend {
 }
 
 /// The files are there: the contract's check has seen to that.
-fn compile_store(store: &v1::Store, files: &Files) -> StoreAccess {
+fn compile_store(store: &v1::Store, files: &CredentialFiles) -> StoreAccess {
     let v1::Store { url, scope, username, password_file, ca_file, on_failure: _ } = store;
     let content = |name: &Option<String>| name.as_ref().and_then(|name| files.get(name));
     let password = content(password_file).map(|bytes| String::from_utf8_lossy(bytes.trim_ascii()).into_owned());
@@ -289,7 +289,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
 fn compile_backend(
     route: &ObjectName,
     backend: v1::Backend,
-    (files, scope): (&Files, Option<&str>),
+    (files, scope): (&CredentialFiles, Option<&str>),
     lasting: &SharedState,
     at: &str,
 ) -> Result<Backend, CompileError> {
@@ -391,7 +391,7 @@ mod tests {
     fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {
         // A client needs a provider of cryptography, although this one never calls.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        compile(config(value), &Files::new(), &lasting(), own)
+        compile(config(value), &CredentialFiles::new(), &lasting(), own)
     }
 
     #[test]
@@ -407,7 +407,7 @@ mod tests {
             + &route("metadata", "https://[::ffff:169.254.169.254]/v1")
             + &route("good", "http://127.0.0.1/v1");
         let config = config_with("sk-test-0123456789", &routes);
-        let policy = compile(config, &Files::new(), &lasting(), None).unwrap();
+        let policy = compile(config, &CredentialFiles::new(), &lasting(), None).unwrap();
         let index = policy.teams.values().next().unwrap().search.first().unwrap().clone();
         let backend = |model: &str| index.route(model).unwrap().reachable().next().unwrap().clone();
         let provider = |model: &str| format!("{:?}", backend(model).provider);

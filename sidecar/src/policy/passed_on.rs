@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use vectoll_config::{ConfigError, GATEWAY_TOKEN_FILE, ObjectName, read_gateway_v1, v1};
 
 use super::{
-    shared_state::{Files, SharedState},
+    shared_state::{CredentialFiles, SharedState},
     token_file::TokenFile,
 };
 use vectoll_upstream::provider::gateway::GatewayServer;
@@ -24,7 +24,10 @@ pub struct PassedOn {
 }
 
 /// All that is passed on, by the names of routes. Nothing where no file says so.
-pub(super) fn passed_on(files: &Files, lasting: &SharedState) -> Result<HashMap<ObjectName, PassedOn>, ConfigError> {
+pub(super) fn passed_on(
+    files: &CredentialFiles,
+    lasting: &SharedState,
+) -> Result<HashMap<ObjectName, PassedOn>, ConfigError> {
     let Some(file) = files.get(v1::GATEWAY_FILE) else { return Ok(HashMap::new()) };
     let not_text = |_| ConfigError { path: v1::GATEWAY_FILE.to_owned(), line: None, reason: "is not UTF-8".to_owned() };
     let text = std::str::from_utf8(file).map_err(not_text)?;

@@ -10,7 +10,7 @@ use vectoll_config::v1::{
     native::{Api, Auth, Aws, AwsKeys, Container, Entra, Google, HeaderKey, Ibm, Key, WebIdentity, Within},
 };
 
-use super::shared_state::{Files, Identity, SharedState};
+use super::shared_state::{CredentialFiles, Identity, SharedState};
 use vectoll_upstream::{
     builtin,
     credential::{
@@ -38,7 +38,7 @@ use vectoll_upstream::{
             watsonx::{self, Watsonx},
         },
         endpoint::Endpoint,
-        remote::{Parts, Passthrough},
+        remote::{HttpProviderSettings, Passthrough},
         trust::Trust,
     },
 };
@@ -75,7 +75,7 @@ pub(super) struct BackendSettings<'a> {
 pub(super) fn provider(
     settings: &v1::Provider,
     beside: &BackendSettings<'_>,
-    files: &Files,
+    files: &CredentialFiles,
     lasting: &SharedState,
 ) -> ProviderResult<Provider> {
     let BackendSettings { model, batch, headers, ca_file } = *beside;
@@ -106,7 +106,7 @@ fn identity<'s>(lasting: &'s SharedState, path: &str) -> ProviderResult<&'s Iden
     lasting.identity.as_ref().ok_or_else(|| unusable(path, REASON))
 }
 
-fn trust(file: &str, files: &Files) -> ProviderResult<Trust> {
+fn trust(file: &str, files: &CredentialFiles) -> ProviderResult<Trust> {
     const AT: &str = "caFile";
     Trust::only(content(file, AT, files)?).map_err(|error| unusable(AT, error.to_string()))
 }
@@ -126,13 +126,13 @@ fn more(headers: &[v1::Header]) -> ProviderResult<HeaderMap> {
     Ok(more)
 }
 
-fn content<'f>(file: &str, path: &str, files: &'f Files) -> ProviderResult<&'f [u8]> {
+fn content<'f>(file: &str, path: &str, files: &'f CredentialFiles) -> ProviderResult<&'f [u8]> {
     let missing = || ProviderError::Config(path.to_owned(), format!("the file {file} is not in the config folder"));
     files.get(file).map(Vec::as_slice).ok_or_else(missing)
 }
 
-fn remote(parts: Parts) -> ProviderResult<Provider> {
-    let remote = HttpProvider::new(parts).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
+fn remote(settings: HttpProviderSettings) -> ProviderResult<Provider> {
+    let remote = HttpProvider::new(settings).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
     Ok(Provider::Remote(Box::new(remote)))
 }
 
@@ -141,7 +141,7 @@ fn open_ai(
     root: Endpoint,
     mut more: HeaderMap,
     batch: Batch,
-    (files, lasting): (&Files, &SharedState),
+    (files, lasting): (&CredentialFiles, &SharedState),
 ) -> ProviderResult<Provider> {
     const PATH: &str = "/embeddings";
     let v1::OpenAi { base_url, credential_file, workload_identity, organization, project } = settings;
@@ -160,7 +160,14 @@ fn open_ai(
         (Some(_), Some(_)) => return Err(unusable("openAI.workloadIdentity", "there is a credential file as well")),
     };
     let dialect = compatible::by_root(base_url);
-    remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Passthrough::At(PATH.to_owned()), batch })
+    remote(HttpProviderSettings {
+        root,
+        more,
+        credential,
+        dialect: Box::new(dialect),
+        pass: Passthrough::At(PATH.to_owned()),
+        batch,
+    })
 }
 
 /// One that did not change keeps its token through a reload.
@@ -176,7 +183,7 @@ fn open_ai_identity(settings: &v1::OpenAiIdentity, lasting: &SharedState) -> Pro
     })
 }
 
-fn key(form: &Form, file: &str, path: &str, files: &Files) -> ProviderResult<Credential> {
+fn key(form: &Form, file: &str, path: &str, files: &CredentialFiles) -> ProviderResult<Credential> {
     Credential::header(form, content(file, path, files)?).map_err(|reason| unusable(path, reason))
 }
 
@@ -185,7 +192,7 @@ fn native(
     root: Endpoint,
     model: Option<&str>,
     (batch, more): (Batch, HeaderMap),
-    (files, lasting): (&Files, &SharedState),
+    (files, lasting): (&CredentialFiles, &SharedState),
 ) -> ProviderResult<Provider> {
     let Native { base_url: _, api, auth } = settings;
     // One that did not change keeps its token through a reload.
@@ -201,7 +208,7 @@ fn native(
     } else {
         Passthrough::Nowhere
     };
-    remote(Parts { root, more, credential, dialect, pass, batch })
+    remote(HttpProviderSettings { root, more, credential, dialect, pass, batch })
 }
 
 fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> ProviderResult<Box<dyn Dialect>> {
@@ -248,7 +255,7 @@ fn service(api: &Api) -> &'static str {
 }
 
 /// What is put on requests. Paths of faults are those of the contract.
-fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> ProviderResult<Credential> {
+fn credential(auth: &Auth, api: &Api, files: &CredentialFiles, lasting: &SharedState) -> ProviderResult<Credential> {
     const AT: &str = "native.auth";
     let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
     Ok(match auth {
@@ -288,7 +295,12 @@ fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> P
     })
 }
 
-fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) -> ProviderResult<aws::Source> {
+fn aws_keys(
+    keys: &AwsKeys,
+    region: &str,
+    files: &CredentialFiles,
+    lasting: &SharedState,
+) -> ProviderResult<aws::Source> {
     const AT: &str = "native.auth.aws.keys";
     let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
     Ok(match keys {

@@ -48,7 +48,7 @@ mod tests {
     use vectoll_upstream::{health::BackendMetrics, provider::egress::Egress};
 
     use super::*;
-    use crate::policy::{Files, Identity, SharedState, compile};
+    use crate::policy::{CredentialFiles, Identity, SharedState, compile};
 
     /// A Team below another one, with a route that is `passed_on` or carried out here.
     fn in_force(passed_on: bool) -> InForce {
@@ -67,7 +67,7 @@ mod tests {
             KeyHash::of(b"sk-test-0123456789")
         );
         let gateway = "version: v1\nurl: https://gateway.example\nroutes:\n- {name: shop/openai, timeoutSeconds: 60}\ncomplete: true\n";
-        let files: Files =
+        let files: CredentialFiles =
             [(vectoll_config::v1::GATEWAY_FILE.to_owned(), gateway.as_bytes().to_vec())].into_iter().collect();
         let metrics = BackendMetrics::unseen().unwrap();
         let lasting = SharedState::new(Identity::default(), Egress::default(), metrics).unwrap();

@@ -15,7 +15,7 @@ use vectoll_upstream::{
 };
 
 /// The credential files beside the config: content by name.
-pub type Files = BTreeMap<String, Vec<u8>>;
+pub type CredentialFiles = BTreeMap<String, Vec<u8>>;
 
 /// What outlives reloads. A handle: clones share it.
 #[derive(Clone, Debug)]

@@ -71,7 +71,7 @@ mod tests {
     use vectoll_upstream::{health::BackendMetrics, provider::egress::Egress};
 
     use super::*;
-    use crate::policy::{Files, Identity, SharedState, compile};
+    use crate::policy::{CredentialFiles, Identity, SharedState, compile};
 
     /// A namespace with a key of this value, of the Team `shared/team`, which is a guest's elsewhere.
     fn policy(namespace: &str, value: &str) -> Arc<Policy> {
@@ -85,7 +85,7 @@ mod tests {
         let metrics = BackendMetrics::unseen().unwrap();
         let lasting = SharedState::new(Identity::default(), Egress::default(), metrics).unwrap();
         let config = vectoll_config::read_v1(&yaml).unwrap();
-        Arc::new(compile(config, &Files::new(), &lasting, None).unwrap())
+        Arc::new(compile(config, &CredentialFiles::new(), &lasting, None).unwrap())
     }
 
     #[test]

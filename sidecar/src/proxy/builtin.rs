@@ -38,12 +38,12 @@ fn dimensions_of(call: &Call) -> Result<usize, Refusal> {
 pub(super) async fn answer(
     permit: Permit,
     backend: &Arc<Backend>,
-    room: Option<BackendQuota>,
+    quota: Option<BackendQuota>,
     Sending { compute, most, left, .. }: &Sending,
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let dimensions = dimensions_of(permit.call())?;
     // First what the journal must take: without that there is no work.
-    let in_flight = permit.sent(backend.clone(), 1, room)?;
+    let in_flight = permit.sent(backend.clone(), 1, quota)?;
     let (call, backend) = (in_flight.call().clone(), backend.clone());
     if call.request.shape.is_tokens
         && let Some(encoding) = backend.encoding_of_arrays(&call.model)

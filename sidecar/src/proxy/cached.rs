@@ -1,6 +1,6 @@
 //! A call to a route that keeps vectors: what is there is taken, what others ask for is waited for, and only the rest is sent.
 
-mod ask;
+mod fetch;
 mod inputs;
 mod spent;
 mod work;
@@ -13,7 +13,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 use self::{
-    ask::ask,
+    fetch::fetch,
     inputs::Inputs,
     spent::Spent,
     work::{MAX_MEMORY_WAIT, room, run},
@@ -32,8 +32,8 @@ use vectoll_ledger::books::Certainty;
 
 /// How many of a call's inputs were not asked of the provider for it.
 const HITS: HeaderName = HeaderName::from_static("x-vectoll-cache-hits");
-/// For an answer to get from one call to those that wait for it.
-const MOMENT: Duration = Duration::from_secs(1);
+/// How long an answer may take from the call that fetched it to those that wait for it.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves a call whose inputs are texts.
 pub(super) async fn serve(
@@ -88,21 +88,21 @@ async fn find(
     room(&call.claim, &mut of_texts, call.request.body.len()).await?;
     let look = {
         let (call, route, cache) = (call.clone(), route.clone(), cache.clone());
-        move || Inputs::look(&call, &route, &cache)
+        move || Inputs::lookup(&call, &route, &cache)
     };
     let mut inputs = run(proxy.compute(), call, look).await??;
     let texts = inputs.texts.clone();
     let mut spent = Spent::default();
-    let mut asked = 0;
+    let mut misses = 0;
     // What others ask for and fail to get, one of those who waited asks for next. Nobody waits for one failure after the other: only
     // as long as one call's attempts may take.
     let longest = longest_call(route);
     let mut end = None;
     loop {
-        let wanted = std::mem::take(&mut inputs.wanted);
-        if !wanted.is_empty() {
-            asked += wanted.len();
-            for (place, vector) in ask(proxy, (route, call), (&texts, wanted), headers, trace, &mut spent).await? {
+        let missing = std::mem::take(&mut inputs.missing);
+        if !missing.is_empty() {
+            misses += missing.len();
+            for (place, vector) in fetch(proxy, (route, call), (&texts, missing), headers, trace, &mut spent).await? {
                 inputs.put(place, vector);
             }
         }
@@ -121,9 +121,9 @@ async fn find(
     let mut vectors = inputs.all().ok_or_else(broken)?;
     // A provider that has changed its model since: what is kept is of no use to this call, nor to another one.
     if vectors.iter().any(|vector| Some(vector.len()) != vectors.first().map(|first| first.len())) {
-        asked = texts.len();
-        let wanted = inputs.anew(cache);
-        for (place, vector) in ask(proxy, (route, call), (&texts, wanted), headers, trace, &mut spent).await? {
+        misses = texts.len();
+        let missing = inputs.anew(cache);
+        for (place, vector) in fetch(proxy, (route, call), (&texts, missing), headers, trace, &mut spent).await? {
             inputs.put(place, vector);
         }
         vectors = inputs.all().ok_or_else(broken)?;
@@ -132,8 +132,8 @@ async fn find(
         Some(settled) => settled,
         None => free(proxy, (route, backend), call, trace).await?,
     };
-    let hits = inputs.number().saturating_sub(asked);
-    proxy.metrics.cache.inputs(&route.manner.name, hits as u64, asked as u64);
+    let hits = inputs.number().saturating_sub(misses);
+    proxy.metrics.cache.inputs(&route.manner.name, hits as u64, misses as u64);
     Ok(Vectors { all: vectors, spent, settled, hits })
 }
 
@@ -144,7 +144,7 @@ fn longest_call(route: &Route) -> Duration {
     let attempts = retry.attempts.saturating_add(1);
     let attempts = if retry.same_backend { attempts } else { attempts.min(backends) };
     let slowest = route.reachable().map(|backend| backend.timeout).max().unwrap_or(MAX_MEMORY_WAIT);
-    slowest.saturating_mul(attempts).saturating_add(MOMENT)
+    slowest.saturating_mul(attempts).saturating_add(HANDOVER_TIMEOUT)
 }
 
 /// Waits for the vectors that other calls ask for, until `end` at the latest. Returns the places of those that did not come.

@@ -73,15 +73,16 @@ pub(super) async fn carry_out(
     let mut failed: Option<Failure> = None;
     let (mut reported, mut maybe, mut sent) = (0u64, 0u64, false);
     {
-        let work = Work { backend, remote, split_call: &split_call, in_flight: &in_flight, sending, deadline };
+        let execution =
+            SplitExecution { backend, remote, split_call: &split_call, in_flight: &in_flight, sending, deadline };
         let mut first = Some(first);
         let mut waiting = split.parts.iter().cloned().enumerate();
         let mut under_way = FuturesUnordered::new();
         loop {
             while failed.is_none() && under_way.len() < remote.parallel() {
                 let Some((place, range)) = waiting.next() else { break };
-                let (work, made, held) = (&work, first.take(), held.split(expected_of(range.len())));
-                under_way.push(async move { (place, work.part(range, made, held).await) });
+                let (execution, made, memory) = (&execution, first.take(), held.split(expected_of(range.len())));
+                under_way.push(async move { (place, execution.part(range, made, memory).await) });
             }
             match under_way.next().await {
                 None => break,
@@ -95,7 +96,7 @@ pub(super) async fn carry_out(
                     match charged {
                         Charged::Unsent | Charged::Nothing => {}
                         Charged::Reported(tokens) => reported += tokens,
-                        Charged::Maybe => maybe += split.parts.get(place).map_or(0, |range| work.tokens(range)),
+                        Charged::Maybe => maybe += split.parts.get(place).map_or(0, |range| execution.tokens(range)),
                     }
                     failed.get_or_insert(failure);
                 }
@@ -184,8 +185,8 @@ fn sum(tokens: &[u64], range: &Range<usize>) -> u64 {
     tokens.get(range.clone()).unwrap_or_default().iter().sum()
 }
 
-/// What the parts of a call have in common.
-struct Work<'a> {
+/// The execution of a split call: what all of its parts need.
+struct SplitExecution<'a> {
     backend: &'a Arc<Backend>,
     remote: &'a HttpProvider,
     split_call: &'a Arc<SplitCall>,
@@ -194,7 +195,7 @@ struct Work<'a> {
     deadline: Instant,
 }
 
-impl Work<'_> {
+impl SplitExecution<'_> {
     fn tokens(&self, range: &Range<usize>) -> u64 {
         sum(&self.split_call.split.tokens, range)
     }

@@ -24,7 +24,7 @@ use crate::{
     memory::{MemoryPermit, NoRoom, STREAM},
     policy::{PassedOn, Route},
     refusal::Refusal,
-    telemetry::{Asked, Server},
+    telemetry::{AttemptReport, Server},
 };
 use vectoll_api::request::EncodingFormat;
 use vectoll_upstream::provider::{
@@ -62,7 +62,7 @@ pub(super) async fn pass_on(
         None => Some(token_of(passed_on).await.ok_or_else(|| Refusal::pod_key_passed_on(name))?),
     };
     let to = passed_on.to.as_ref().map_err(|reason| Refusal::gateway_untrusted(name, reason))?;
-    let attempt = call.entry.asks(|| Some(asked(passed_on, to)));
+    let attempt = call.entry.begin_attempt(|| Some(asked(passed_on, to)));
     let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/v1/embeddings"));
     let headers = along::headers(&path, &from_caller, (&call, name, token))?;
     let timeout = passed_on.timeout + call.caller.key().max_wait.unwrap_or_default() + MARGIN;
@@ -123,9 +123,9 @@ async fn room(call: &Call, end: tokio::time::Instant) -> Result<MemoryPermit, Re
 }
 
 /// What a trace is told of it. How many tokens it took is the gateway's to say.
-fn asked(passed_on: &PassedOn, to: &GatewayServer) -> Asked {
+fn asked(passed_on: &PassedOn, to: &GatewayServer) -> AttemptReport {
     let (address, port) = to.address();
-    Asked {
+    AttemptReport {
         label: passed_on.label.clone(),
         provider: "vectoll",
         server: Some(Server { address: address.clone(), port }),

@@ -18,7 +18,7 @@ use crate::{
     policy::Backend,
     refusal::Refusal,
 };
-use vectoll_api::answer::{MAX_BEFORE_FIRST_VECTOR, Transcoder, Wanted, checked, has_dimensions, join};
+use vectoll_api::answer::{ExpectedVectors, MAX_BEFORE_FIRST_VECTOR, Transcoder, checked, has_dimensions, join};
 use vectoll_upstream::provider::Provider;
 
 /// So much of an answer is translated at once: a few vectors, in a quarter of a millisecond or so.
@@ -63,7 +63,7 @@ pub(super) async fn read(
     }
     let mut flow = Flow::new(body, in_flight, deadline);
     let announced = flow.remaining();
-    let wanted = Wanted {
+    let expected = ExpectedVectors {
         format: call.request.encoding_format,
         items: call.request.shape.items,
         dimensions: call.request.dimensions,
@@ -73,8 +73,8 @@ pub(super) async fn read(
     // The form of the vectors, as soon as one of them is seen.
     let mut format = None;
     let broken = loop {
-        if format.is_some_and(|format| format != wanted.format) {
-            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, compute, &backend))).await;
+        if format.is_some_and(|format| format != expected.format) {
+            let answer = Box::pin(translated(read, flow, expected, &call, (tasks, compute, &backend))).await;
             return answer.map(|answer| (Read::Done(answer), headers));
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
@@ -85,7 +85,7 @@ pub(super) async fn read(
             break flow.settle().await.err().unwrap_or(Broken::Unusable("its first vector comes too late"));
         }
         if large && format.is_some() && call.is_collected {
-            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, compute, &backend))).await;
+            let answer = Box::pin(translated(read, flow, expected, &call, (tasks, compute, &backend))).await;
             return answer.map(|answer| (Read::Done(answer), headers));
         }
         if large && format.is_some() {
@@ -118,7 +118,7 @@ pub(super) async fn read(
             }
             Ok(None) => match flow.settle().await {
                 // Settled first: what is not right with the vectors does not change what they cost.
-                Ok(settled) => match checked(join(read), wanted) {
+                Ok(settled) => match checked(join(read), expected) {
                     // Held for as long as the caller has not taken it.
                     Ok(whole) => return Ok((Read::Done(Answer::Whole(held.attach(whole), settled)), headers)),
                     Err(wrong) => break Broken::Wrong(wrong),
@@ -137,12 +137,12 @@ pub(super) async fn read(
 async fn translated(
     read: Vec<Bytes>,
     mut flow: Flow,
-    wanted: Wanted,
+    expected: ExpectedVectors,
     call: &Call,
     (tasks, compute, backend): (&Background, &Compute, &Backend),
 ) -> Result<Answer, Failure> {
     let mut held = MemoryPermit::default();
-    let translation = translation(read, &mut flow, wanted, (call, &mut held), compute).await;
+    let translation = translation(read, &mut flow, expected, (call, &mut held), compute).await;
     let (transcoder, length) = match translation {
         Ok(translation) => translation,
         Err(Ended::NoRoom) => return Err(no_room(NoRoom)),
@@ -181,11 +181,11 @@ enum Ended {
 async fn translation(
     read: Vec<Bytes>,
     flow: &mut Flow,
-    wanted: Wanted,
+    expected: ExpectedVectors,
     (call, held): (&Call, &mut MemoryPermit),
     compute: &Compute,
 ) -> Result<(Transcoder, usize), Ended> {
-    let mut transcoder = Transcoder::new(wanted);
+    let mut transcoder = Transcoder::new(expected);
     let (mut length, mut batch) = (0, Batch::default());
     let mut read = read.into_iter();
     loop {

@@ -41,9 +41,9 @@ pub(super) async fn send(
     upstream: Histogram,
     deadline: Instant,
 ) -> Result<Sent, Failure> {
-    let Target { permit, backend, attempt, plan, room } = target;
+    let Target { permit, backend, attempt, plan, quota } = target;
     let (call, cooldown, started) = (permit.call().clone(), permit.route().manner.cooldown, Instant::now());
-    match exchange(permit, &backend, (plan, room), &sending, deadline).await {
+    match exchange(permit, &backend, (plan, quota), &sending, deadline).await {
         Ok((Read::Done(answer), headers)) => {
             upstream.observe(started.elapsed().as_secs_f64());
             attempt.served("served", sending.clock.now().elapsed);
@@ -67,14 +67,14 @@ pub(super) async fn send(
 async fn exchange(
     permit: Permit,
     backend: &Arc<Backend>,
-    (plan, room): (Option<Plan>, Option<BackendQuota>),
+    (plan, quota): (Option<Plan>, Option<BackendQuota>),
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Read, HeaderMap), Failure> {
     let Sending { from_caller, tasks, compute, most: _, coalescer: _, clock: _, left: _ } = sending;
     match &backend.provider {
         Provider::Builtin => {
-            let answer = builtin::answer(permit, backend, room, sending).await;
+            let answer = builtin::answer(permit, backend, quota, sending).await;
             answer.map(|(answer, headers)| (Read::Done(answer), headers)).map_err(Failure::of_builtin)
         }
         Provider::Cache => {
@@ -90,7 +90,7 @@ async fn exchange(
         }
         Provider::Remote(remote) => match plan {
             None => {
-                let mut in_flight = permit.sent(backend.clone(), 1, room).map_err(Failure::of_sidecar)?;
+                let mut in_flight = permit.sent(backend.clone(), 1, quota).map_err(Failure::of_sidecar)?;
                 let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
                 let knows_base64 = backend.health.knows_base64();
                 let mut asks_base64 = knows_base64;
@@ -122,7 +122,7 @@ async fn exchange(
             }
             Some(plan) => {
                 let requests = plan.call.split.parts.len();
-                let in_flight = permit.sent(backend.clone(), requests, room).map_err(Failure::of_sidecar)?;
+                let in_flight = permit.sent(backend.clone(), requests, quota).map_err(Failure::of_sidecar)?;
                 let answer = Box::pin(parts::carry_out(backend, remote, plan, in_flight, sending, deadline)).await;
                 answer.map(|(answer, headers)| (Read::Done(answer), headers))
             }

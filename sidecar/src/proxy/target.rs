@@ -18,5 +18,5 @@ pub(super) struct Target {
     /// What it is sent in; none: as it came.
     pub(super) plan: Option<Plan>,
     /// Its part of the provider's limits.
-    pub(super) room: Option<BackendQuota>,
+    pub(super) quota: Option<BackendQuota>,
 }

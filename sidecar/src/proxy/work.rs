@@ -23,7 +23,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    accounting::{Accounting, BackendQuota, Full, Load, Permit, QuotaExceeded, SpentBudget, exact_at, readmit},
+    accounting::{Accounting, BackendQuota, DeniedBy, Load, Permit, QuotaExceeded, SpentBudget, exact_at, readmit},
     background::Background,
     call::Call,
     memory::{MemoryPermit, NoRoom},
@@ -75,13 +75,13 @@ impl CallExecution {
     /// The backend for the next attempt, and all that it needs.
     pub(super) async fn choose(&mut self) -> Result<Chosen, NoBackend> {
         let mut at_limits = ExcludedBackends::default();
-        let mut full: Option<QuotaExceeded> = None;
+        let mut exceeded: Option<QuotaExceeded> = None;
         loop {
             let choice = match self.route.choose(self.tried.or(at_limits), self.accounting.now().elapsed) {
                 Ok(choice) => choice,
                 Err(reason) => {
-                    return Err(match (full, reason) {
-                        (Some(full), _) => NoBackend::Failed(at_their_limits(full)),
+                    return Err(match (exceeded, reason) {
+                        (Some(exceeded), _) => NoBackend::Failed(at_their_limits(exceeded)),
                         (None, NoChoice::NoBackend) => NoBackend::Failed(not_ready()),
                         (None, NoChoice::AllOut) => NoBackend::AllOut,
                     });
@@ -93,9 +93,9 @@ impl CallExecution {
                     self.tried.add(place);
                     return Ok(chosen);
                 }
-                Err(NotReady::Full(also)) => {
+                Err(NotReady::QuotaExceeded(also)) => {
                     at_limits.add(place);
-                    full = Some(also.or_sooner(full));
+                    exceeded = Some(also.or_sooner(exceeded));
                 }
                 Err(NotReady::Failed(failure)) => {
                     self.goes_to(&backend);
@@ -112,7 +112,7 @@ impl CallExecution {
             // A group takes its part of the provider's limits as a whole.
             let seat = Box::pin(self.seat(&backend)).await.map_err(NotReady::Failed)?;
             if seat.is_some() {
-                return Ok(Chosen { place, backend, attempt, plan: None, room: None, seat });
+                return Ok(Chosen { place, backend, attempt, plan: None, quota: None, seat });
             }
         }
         let plan = match plan((&self.call, &self.route), &backend, &self.sending, self.end).await {
@@ -124,33 +124,33 @@ impl CallExecution {
             backend.load_tokenizer(&self.call, &self.accounting.compute).await;
         }
         let load = || weigh(&self.call, &backend, plan.as_ref());
-        let room = match BackendQuota::take(&self.accounting, &backend, Some(&self.call), load).await {
-            Err(full) => self.room_counted(&backend, plan.as_ref(), full).await,
+        let quota = match BackendQuota::take(&self.accounting, &backend, Some(&self.call), load).await {
+            Err(exceeded) => self.quota_counted(&backend, plan.as_ref(), exceeded).await,
             taken => taken,
         };
-        match room {
-            Ok(room) => Ok(Chosen { place, backend, attempt, plan, room, seat: None }),
-            Err(full) => Err(NotReady::Full(full)),
+        match quota {
+            Ok(quota) => Ok(Chosen { place, backend, attempt, plan, quota, seat: None }),
+            Err(exceeded) => Err(NotReady::QuotaExceeded(exceeded)),
         }
     }
 
     /// Where a bound found no room: that of a large call says little of its tokens. Counted exactly it may fit.
-    async fn room_counted(
+    async fn quota_counted(
         &self,
         backend: &Arc<Backend>,
         plan: Option<&Plan>,
-        full: QuotaExceeded,
+        exceeded: QuotaExceeded,
     ) -> Result<Option<BackendQuota>, QuotaExceeded> {
         let load = weigh(&self.call, backend, plan);
         if !backend.weighs_tokens() || backend.sent(&self.call).bytes <= tokens::LITTLE_TEXT {
-            return Err(full);
+            return Err(exceeded);
         }
         match exact_at(&self.accounting, &self.call, backend).await.filter(|tokens| *tokens < load.tokens) {
             Some(tokens) => {
                 let load = || Load { tokens, ..load };
                 BackendQuota::take(&self.accounting, backend, Some(&self.call), load).await
             }
-            None => Err(full),
+            None => Err(exceeded),
         }
     }
 
@@ -177,13 +177,13 @@ impl CallExecution {
         chosen: Chosen,
         permit: Permit,
     ) -> impl Future<Output = Result<Sent, Failure>> + Send + use<> {
-        let Chosen { place: _, backend, mut attempt, plan, room, seat: _ } = chosen;
+        let Chosen { place: _, backend, mut attempt, plan, quota, seat: _ } = chosen;
         // Its time begins here, whatever it was waited for.
         attempt.starts(self.accounting.now().elapsed);
         let upstream = self.metrics.upstream(&backend.label);
         let deadline = Instant::now() + backend.timeout;
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
-        send(Target { permit, backend, attempt, plan, room }, self.sending.clone(), upstream, deadline)
+        send(Target { permit, backend, attempt, plan, quota }, self.sending.clone(), upstream, deadline)
     }
 
     /// Whether there is to be another attempt after one that failed.
@@ -277,7 +277,7 @@ impl CallExecution {
     /// An attempt together with others.
     pub(super) async fn travel(&self, seat: Seat, chosen: Chosen, permit: Permit) -> Travelled {
         let Some(coalescer) = &self.sending.coalescer else { return Travelled::Alone(permit) };
-        let Chosen { place: _, backend, attempt, plan: _, room: _, seat: _ } = chosen;
+        let Chosen { place: _, backend, attempt, plan: _, quota: _, seat: _ } = chosen;
         let traveller = Traveller { permit, left: self.left.clone(), end: self.end };
         let carrier = Carrier {
             accounting: self.accounting.clone(),
@@ -337,7 +337,7 @@ pub(super) struct Chosen {
     pub(super) backend: Arc<Backend>,
     attempt: Attempt,
     plan: Option<Plan>,
-    room: Option<BackendQuota>,
+    quota: Option<BackendQuota>,
     /// Its place among others that it travels with; none: it travels alone.
     pub(super) seat: Option<Seat>,
 }
@@ -353,21 +353,21 @@ pub(super) enum NoBackend {
 /// Why a backend does not get the call.
 enum NotReady {
     /// It is at its provider's limits.
-    Full(QuotaExceeded),
+    QuotaExceeded(QuotaExceeded),
     /// The call cannot be sent to it.
     Failed(Failure),
 }
 
 /// All backends that it could go to are full.
-fn at_their_limits(QuotaExceeded { wait, full }: QuotaExceeded) -> Failure {
-    if full == Full::Store {
+fn at_their_limits(QuotaExceeded { wait, denied_by }: QuotaExceeded) -> Failure {
+    if denied_by == DeniedBy::Store {
         let seconds = whole_seconds(wait.unwrap_or(Duration::from_secs(1)));
         let message = format!(
             "The store of limits and budgets cannot be reached, and no backend of this model has room without it: try again in {seconds} s"
         );
         return Failure::of_sidecar(Refusal { retry_after: wait, ..Refusal::store_unavailable(message) });
     }
-    if let Full::Budget(SpentBudget { backend, limit, period, is_unpriced }) = full {
+    if let DeniedBy::Budget(SpentBudget { backend, limit, period, is_unpriced }) = denied_by {
         let advice = match wait {
             _ if is_unpriced => "nobody knows what the model costs there: the route's owner sets its price".to_owned(),
             Some(wait) => format!("try again in {} s", whole_seconds(wait)),

@@ -441,7 +441,7 @@ mod tests {
     use vectoll_upstream::{health::BackendMetrics, provider::egress::Egress};
 
     use super::*;
-    use crate::policy::{Files, Identity, compile};
+    use crate::policy::{CredentialFiles, Identity, compile};
 
     fn cluster(teams: &[&str]) -> Policy {
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -456,7 +456,7 @@ mod tests {
         );
         let lasting =
             SharedState::new(Identity::default(), Egress::default(), BackendMetrics::unseen().unwrap()).unwrap();
-        compile(vectoll_config::read_v1(&yaml).unwrap(), &Files::new(), &lasting, None).unwrap()
+        compile(vectoll_config::read_v1(&yaml).unwrap(), &CredentialFiles::new(), &lasting, None).unwrap()
     }
 
     #[test]

@@ -8,8 +8,8 @@ use tokio::sync::mpsc;
 
 /// How often the folder is read without being told to.
 const POLL: Duration = Duration::from_secs(2);
-/// Changes come in flocks: one swap is several events.
-const SETTLE: Duration = Duration::from_millis(10);
+/// Changes come in flocks: one swap is several events, of which the folder is read once.
+const DEBOUNCE: Duration = Duration::from_millis(10);
 
 /// What keeps the policy in step with a folder.
 pub trait Reload: Send {
@@ -31,7 +31,7 @@ pub async fn watch<R: Reload>(mut reloader: R) {
     let mut watcher = start(&folder, R::MODE, &notify);
     loop {
         if tokio::time::timeout(POLL, changes.recv()).await.is_ok() {
-            tokio::time::sleep(SETTLE).await;
+            tokio::time::sleep(DEBOUNCE).await;
             while changes.try_recv().is_ok() {}
         }
         reloader.reload().await;

@@ -15,29 +15,29 @@ use serde_json::json;
 use super::management;
 use crate::{call_id::CallId, proxy::Proxy, refusal::Refusal};
 
-/// What a request is for.
+/// Which endpoint a request is for, by its method and path.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum PathMatch {
     /// Embeddings; with the model's name where the path has it.
     Embeddings {
         /// The name.
         model: Option<String>,
     },
     /// Anything else, or nothing that there is: [`router`] knows.
-    Else,
+    Other,
 }
 
 /// The forms of the one path that is called all the time, told without a walk through the router.
-pub(super) fn wanted(method: &Method, uri: &Uri) -> Wanted {
+pub(super) fn match_path(method: &Method, uri: &Uri) -> PathMatch {
     if method != Method::POST {
-        return Wanted::Else;
+        return PathMatch::Other;
     }
     match uri.path() {
-        path if is_embeddings(path) => Wanted::Embeddings { model: None },
+        path if is_embeddings(path) => PathMatch::Embeddings { model: None },
         path => match model_in(path) {
-            Some(model) => Wanted::Embeddings { model: Some(model) },
-            None if meant(path).is_some_and(|meant| is_embeddings(&meant)) => Wanted::Embeddings { model: None },
-            None => Wanted::Else,
+            Some(model) => PathMatch::Embeddings { model: Some(model) },
+            None if meant(path).is_some_and(|meant| is_embeddings(&meant)) => PathMatch::Embeddings { model: None },
+            None => PathMatch::Other,
         },
     }
 }
@@ -160,12 +160,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_forms_want_embeddings() {
-        let of = |path: &str| wanted(&Method::POST, &path.parse().unwrap());
-        let model = |name: &str| Wanted::Embeddings { model: Some(name.to_owned()) };
+    fn all_forms_are_of_embeddings() {
+        let of = |path: &str| match_path(&Method::POST, &path.parse().unwrap());
+        let model = |name: &str| PathMatch::Embeddings { model: Some(name.to_owned()) };
         for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?a=b", "/openai/v1/embeddings"] {
-            assert_eq!(of(path), Wanted::Embeddings { model: None });
-            assert_eq!(wanted(&Method::GET, &path.parse().unwrap()), Wanted::Else);
+            assert_eq!(of(path), PathMatch::Embeddings { model: None });
+            assert_eq!(match_path(&Method::GET, &path.parse().unwrap()), PathMatch::Other);
         }
         assert_eq!(of("/engines/a/b/embeddings"), model("a/b"));
         assert_eq!(of("/v1/engines/a:b/embeddings"), model("a:b"));
@@ -174,13 +174,13 @@ mod tests {
         for path in
             ["/v1/embeddings/", "/v1//embeddings", "//embeddings", "/v1/v1/embeddings", "/v1/v1/v1//embeddings/"]
         {
-            assert_eq!(of(path), Wanted::Embeddings { model: None }, "{path}");
+            assert_eq!(of(path), PathMatch::Embeddings { model: None }, "{path}");
         }
         assert_eq!(of("/openai/deployments/a//b/embeddings"), model("a//b"));
         assert_eq!(meant("/v1//models/").as_deref(), Some("/v1/models"));
         assert_eq!(meant("/v1/models"), None);
         for path in ["/", "/engines//embeddings", "/engines/embeddings", "/engines/%FF/embeddings", "/engines/a"] {
-            assert_eq!(of(path), Wanted::Else, "{path}");
+            assert_eq!(of(path), PathMatch::Other, "{path}");
         }
     }
 }

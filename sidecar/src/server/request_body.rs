@@ -52,9 +52,9 @@ impl State {
     }
 }
 
-/// Knows what is left of a body.
+/// What is known of a body that may not be read to its end.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(super) struct UnreadBody {
     state: Arc<State>,
     /// How long it is, where that is known; over HTTP/2 no connection ends for it.
     length: Option<u64>,
@@ -64,18 +64,22 @@ pub(super) struct Rest {
 
 impl RequestBody {
     /// Watches the body of a request. `is_strangers`: until [`Self::is_welcome`] less of it is read that nobody wants.
-    pub(super) fn watch(request: Request<Incoming>, activity: &Activity, is_strangers: bool) -> (Request<Self>, Rest) {
+    pub(super) fn watch(
+        request: Request<Incoming>,
+        activity: &Activity,
+        is_strangers: bool,
+    ) -> (Request<Self>, UnreadBody) {
         let (parts, incoming) = request.into_parts();
         let ended = AtomicBool::new(http_body::Body::is_end_stream(&incoming));
         let state = Arc::new(State { ended, is_strangers: AtomicBool::new(is_strangers) });
-        let rest = Rest {
+        let unread = UnreadBody {
             state: state.clone(),
             length: http_body::Body::size_hint(&incoming).exact(),
             is_http2: parts.version >= Version::HTTP_2,
             expects: parts.headers.contains_key(header::EXPECT),
         };
         let body = Self { incoming: Some(incoming), state, activity: activity.clone() };
-        (Request::from_parts(parts, body), rest)
+        (Request::from_parts(parts, body), unread)
     }
 
     /// It is of somebody with a key.
@@ -84,7 +88,7 @@ impl RequestBody {
     }
 }
 
-impl Rest {
+impl UnreadBody {
     /// Has an answer say that the connection ends, if it does.
     pub(super) fn announce<B>(&self, response: &mut Response<B>) {
         // Who has not been told to go on may leave the body out. Where its end is not known, nor is what comes behind it.
@@ -126,14 +130,14 @@ impl Drop for RequestBody {
         if let (Some(incoming), Ok(runtime)) = (self.incoming.take(), tokio::runtime::Handle::try_current()) {
             let (activity, max_dropped) = (self.activity.clone(), self.state.max_dropped());
             runtime.spawn(async move {
-                let _ = tokio::time::timeout(DROP_TIMEOUT, drop_rest(incoming, max_dropped)).await;
+                let _ = tokio::time::timeout(DROP_TIMEOUT, drop_unread(incoming, max_dropped)).await;
                 activity.rests();
             });
         }
     }
 }
 
-async fn drop_rest(mut body: Incoming, max_dropped: u64) {
+async fn drop_unread(mut body: Incoming, max_dropped: u64) {
     let mut dropped = 0;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(STALL_TIMEOUT, body.frame()).await {
         dropped += frame.data_ref().map_or(0, |data| data.len() as u64);

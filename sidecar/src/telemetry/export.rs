@@ -26,7 +26,7 @@ use tokio::runtime::Handle;
 use super::{
     context::Trust,
     names::Conventions,
-    room::{Leaving, MAX_WAITING, Room},
+    span_budget::{BudgetReleasing, MAX_WAITING_SPANS, SpanBudget},
 };
 use crate::call_id::CallId;
 
@@ -58,7 +58,7 @@ impl Exporting {
     /// Starts the threads.
     pub(super) fn start(
         self,
-        room: Room,
+        budget: SpanBudget,
         registry: &Registry,
     ) -> anyhow::Result<(BatchSpanProcessor, SdkMeterProvider)> {
         let help = "Requests to the OpenTelemetry collector, by signal and result.";
@@ -80,9 +80,9 @@ impl Exporting {
             .with_timeout(TIMEOUT)
             .with_endpoint(format!("{base}/v1/traces"))
             .build()?;
-        // The room is what bounds it: there is place for all that have it.
-        let queue = BatchConfigBuilder::default().with_max_queue_size(2 * MAX_WAITING).build();
-        let spans = Leaving { exporter: spans, room };
+        // The budget is what bounds it: there is place for all that are within it.
+        let queue = BatchConfigBuilder::default().with_max_queue_size(2 * MAX_WAITING_SPANS).build();
+        let spans = BudgetReleasing { exporter: spans, budget };
         let mut spans = BatchSpanProcessor::builder(spans).with_batch_config(queue).build();
         spans.set_resource(&resource);
         let metrics = MetricExporter::builder()

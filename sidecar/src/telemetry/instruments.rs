@@ -7,8 +7,8 @@ use opentelemetry::{
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 
 use super::{
+    call_report::{AttemptReport, CallReport},
     names::{Conventions, common, gen_ai},
-    report::{Asked, Report},
 };
 
 /// Bounds of buckets, in seconds.
@@ -56,11 +56,11 @@ impl Instruments {
     }
 
     /// Of a call for which a provider was asked.
-    pub(super) fn record(&self, report: &Report<'_>, asked: &Asked) {
+    pub(super) fn record(&self, report: &CallReport<'_>, attempt: &AttemptReport) {
         // There is no end to names that callers make up: one of them would take the place of others' series.
-        let model = report.model_at(asked).filter(|_| !asked.is_named_by_callers);
-        let mut attributes = of_operation(model, asked);
-        if let Some(tokens) = asked.tokens {
+        let model = report.model_at(attempt).filter(|_| !attempt.is_named_by_callers);
+        let mut attributes = of_operation(model, attempt);
+        if let Some(tokens) = attempt.tokens {
             let mut of_tokens = attributes.clone();
             if self.conventions == Conventions::Released {
                 of_tokens.push(KeyValue::new(gen_ai::TOKEN_TYPE, "input"));
@@ -68,17 +68,17 @@ impl Instruments {
             self.tokens.record(tokens, &of_tokens);
         }
         attributes.extend(report.error().map(|error| KeyValue::new(common::ERROR, error)));
-        let until = asked.until.unwrap_or(report.ended);
-        self.duration.record(until.saturating_duration_since(asked.from).as_secs_f64(), &attributes);
+        let until = attempt.until.unwrap_or(report.ended);
+        self.duration.record(until.saturating_duration_since(attempt.from).as_secs_f64(), &attributes);
     }
 }
 
-/// What spans and measures say alike of whom was asked.
-pub(super) fn of_operation(model: Option<&str>, asked: &Asked) -> Vec<KeyValue> {
+/// What spans and measures have in common of an attempt.
+pub(super) fn of_operation(model: Option<&str>, attempt: &AttemptReport) -> Vec<KeyValue> {
     let mut attributes =
-        vec![KeyValue::new(gen_ai::OPERATION, gen_ai::EMBEDDINGS), KeyValue::new(gen_ai::PROVIDER, asked.provider)];
+        vec![KeyValue::new(gen_ai::OPERATION, gen_ai::EMBEDDINGS), KeyValue::new(gen_ai::PROVIDER, attempt.provider)];
     attributes.extend(model.map(|model| KeyValue::new(gen_ai::MODEL, model.to_owned())));
-    if let Some(server) = &asked.server {
+    if let Some(server) = &attempt.server {
         attributes.push(KeyValue::new(common::SERVER, server.address.clone()));
         attributes.push(KeyValue::new(common::PORT, i64::from(server.port)));
     }

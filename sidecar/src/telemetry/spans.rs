@@ -7,19 +7,19 @@ use opentelemetry::{
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
 use super::{
+    call_report::{AttemptReport, CallReport},
     instruments::{of_operation, texts},
     names::{common, gen_ai, vectoll},
-    report::{Asked, Report},
 };
 
 /// Those of a call, the caller's end first.
-pub(super) fn of(report: &Report<'_>, scheme: &'static str, scope: &InstrumentationScope) -> Vec<SpanData> {
+pub(super) fn of(report: &CallReport<'_>, scheme: &'static str, scope: &InstrumentationScope) -> Vec<SpanData> {
     let mut spans = vec![server(report, scheme, scope)];
-    spans.extend(report.asked.as_ref().map(|asked| client(report, asked, scope)));
+    spans.extend(report.attempt.as_ref().map(|attempt| client(report, attempt, scope)));
     spans
 }
 
-fn server(report: &Report<'_>, scheme: &'static str, scope: &InstrumentationScope) -> SpanData {
+fn server(report: &CallReport<'_>, scheme: &'static str, scope: &InstrumentationScope) -> SpanData {
     let mut attributes = vec![
         KeyValue::new(common::METHOD, "POST"),
         KeyValue::new(common::ROUTE, report.http_route),
@@ -67,16 +67,16 @@ fn server(report: &Report<'_>, scheme: &'static str, scope: &InstrumentationScop
     }
 }
 
-fn client(report: &Report<'_>, asked: &Asked, scope: &InstrumentationScope) -> SpanData {
-    let model = report.model_at(asked);
-    let mut attributes = of_operation(model, asked);
+fn client(report: &CallReport<'_>, attempt: &AttemptReport, scope: &InstrumentationScope) -> SpanData {
+    let model = report.model_at(attempt);
+    let mut attributes = of_operation(model, attempt);
     if let Some(options) = report.options {
         let dimensions = options.dimensions.and_then(|dimensions| i64::try_from(dimensions).ok());
         attributes.extend(dimensions.map(|dimensions| KeyValue::new(gen_ai::DIMENSIONS, dimensions)));
         let formats = options.encoding_format.map(|format| texts([format.to_owned()]));
         attributes.extend(formats.map(|formats| KeyValue::new(gen_ai::ENCODING_FORMATS, formats)));
     }
-    let tokens = asked.tokens.and_then(|tokens| i64::try_from(tokens).ok());
+    let tokens = attempt.tokens.and_then(|tokens| i64::try_from(tokens).ok());
     attributes.extend(tokens.map(|tokens| KeyValue::new(gen_ai::INPUT_TOKENS, tokens)));
     let error = report.error();
     let status = if error.is_some() { Status::error("") } else { Status::Unset };
@@ -85,8 +85,8 @@ fn client(report: &Report<'_>, asked: &Asked, scope: &InstrumentationScope) -> S
     SpanData {
         name: name.trim_end().to_owned().into(),
         span_kind: SpanKind::Client,
-        start_time: report.at(asked.from),
-        end_time: report.at(asked.until.unwrap_or(report.ended)),
+        start_time: report.at(attempt.from),
+        end_time: report.at(attempt.until.unwrap_or(report.ended)),
         status,
         ..blank(&report.trace.client, (report.trace.server.span_id(), false), attributes, scope)
     }

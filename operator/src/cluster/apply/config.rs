@@ -18,7 +18,7 @@ use super::{
 };
 use crate::cluster::{
     cluster_state::{self, version_of},
-    config::Files,
+    config::ConfigFiles,
     names,
     plan::{Replaced, config_name},
     raw::Raw,
@@ -28,7 +28,7 @@ impl Applier {
     pub(super) async fn write_config(
         &self,
         namespace: &str,
-        files: &Files,
+        files: &ConfigFiles,
         replaces: Option<Replaced>,
     ) -> anyhow::Result<()> {
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), namespace);
@@ -82,7 +82,7 @@ impl Applier {
 }
 
 /// The Secret that holds these files.
-fn config_secret(namespace: &str, files: &Files) -> Secret {
+fn config_secret(namespace: &str, files: &ConfigFiles) -> Secret {
     let annotations = [
         (names::GENERATION.to_owned(), files.generation.to_string()),
         (names::WRITTEN_AT.to_owned(), Timestamp::now().to_string()),

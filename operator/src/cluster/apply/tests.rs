@@ -17,7 +17,7 @@ use super::{event::shortened, *};
 use crate::{
     cluster::{
         cluster_state::Sidecar,
-        config::Files,
+        config::ConfigFiles,
         generations::Contents,
         plan::{Replaced, Transition, config_name},
         status::NewStatus,
@@ -133,13 +133,13 @@ async fn the_answer_to_a_touch_tells_that_the_pod_has_ended() {
 }
 
 /// A config without keys.
-fn files() -> Arc<Files> {
+fn files() -> Arc<ConfigFiles> {
     let config =
         serde_json::from_value(json!({"version": "v1", "generation": 0, "namespace": "apps", "teams": [], "keys": [],
         "routes": [], "complete": true}));
     let config = NamespaceConfig { config: config.unwrap(), credentials: std::collections::BTreeMap::new() };
     let contents = Contents::of(&config).unwrap();
-    Arc::new(Files::make(config, contents, 7, None, Timestamp::UNIX_EPOCH, |_| false, |_, _| ()).unwrap())
+    Arc::new(ConfigFiles::make(config, contents, 7, None, Timestamp::UNIX_EPOCH, |_| false, |_, _| ()).unwrap())
 }
 
 fn write(replaces: Option<Replaced>) -> Action {

@@ -7,7 +7,7 @@ use vectoll_config::{ObjectName, check_files_v1, check_v1, read_v1, v1, write_bu
 
 use crate::{
     cluster::{
-        config::Files,
+        config::ConfigFiles,
         fit::{CEILING, fit_to, size_of_files},
     },
     desired_state::{Credentials, DesiredState},
@@ -56,7 +56,7 @@ impl std::fmt::Debug for Bundle {
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::cluster) struct SidecarFiles<'a> {
     /// The files.
-    pub(in crate::cluster) files: Option<&'a Files>,
+    pub(in crate::cluster) files: Option<&'a ConfigFiles>,
     /// They say all that the gateway is to be told, too.
     pub(in crate::cluster) are_whole: bool,
 }
@@ -191,7 +191,7 @@ mod tests {
     fn files(observed: &ObservedState, whom: Credentials) -> BTreeMap<String, String> {
         let made = desired_state(observed, Timestamp::UNIX_EPOCH).config(observed, "apps", whom, None);
         let contents = Contents::of(&made).unwrap();
-        let files = Files::make(made, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, |_, _| ()).unwrap();
+        let files = ConfigFiles::make(made, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, |_, _| ()).unwrap();
         files
             .by_name
             .iter()
@@ -309,7 +309,7 @@ mod tests {
         // The youngest are in force, and the oldest are new.
         let is_in = |key: &ObjectName| key.name() < "key-03000";
         let age = |kind, name: &ObjectName| many.age(kind, name);
-        let files = Files::make(made, contents, 1, None, now, is_in, age).unwrap();
+        let files = ConfigFiles::make(made, contents, 1, None, now, is_in, age).unwrap();
         let held = (0..3_000).filter(|n| files.has(&ObjectName::new("apps", &format!("key-{n:05}")))).count();
         assert_eq!(held, 3_000);
         for are_whole in [true, false] {

@@ -14,42 +14,42 @@ use super::{
 #[derive(Debug)]
 pub(super) struct IssuerSecret {
     name: String,
-    known: Known,
+    cached: CachedContent,
 }
 
-/// What is in the Secret.
+/// What was read of the Secret, or written to it, last.
 #[derive(Debug)]
-enum Known {
+enum CachedContent {
     /// Nobody has looked, or somebody may have changed it.
-    Nothing,
+    Unknown,
     /// This; none: there is no Secret.
     Read(Option<Entries>),
 }
 
 impl IssuerSecret {
     pub(super) fn new(name: String) -> Self {
-        Self { name, known: Known::Nothing }
+        Self { name, cached: CachedContent::Unknown }
     }
 
     /// Somebody may have changed it.
     pub(super) fn forget(&mut self) {
-        self.known = Known::Nothing;
+        self.cached = CachedContent::Unknown;
     }
 
     /// Has this in it. True: it was written.
     pub(super) async fn keep(&mut self, secrets: &Api<Secret>, issuer: &[u8]) -> anyhow::Result<bool> {
-        let mut known = match std::mem::replace(&mut self.known, Known::Nothing) {
-            Known::Read(known) => known,
-            Known::Nothing => secret::read(secrets, &self.name).await?,
+        let mut entries = match std::mem::replace(&mut self.cached, CachedContent::Unknown) {
+            CachedContent::Read(entries) => entries,
+            CachedContent::Unknown => secret::read(secrets, &self.name).await?,
         };
-        let present = known.as_ref().and_then(|entries| entries.get(ISSUER_FILE));
+        let present = entries.as_ref().and_then(|entries| entries.get(ISSUER_FILE));
         let is_other = present.is_none_or(|present| present != issuer);
         if is_other {
             let changes = Changes::from([(ISSUER_FILE.to_owned(), Some(issuer.to_vec()))]);
             // Where it fails nobody knows what is there.
-            secret::write(secrets, &self.name, &mut known, changes).await?;
+            secret::write(secrets, &self.name, &mut entries, changes).await?;
         }
-        self.known = Known::Read(known);
+        self.cached = CachedContent::Read(entries);
         Ok(is_other)
     }
 }

@@ -6,7 +6,7 @@ use vectoll_config::{ObjectName, Uid};
 
 use super::transitions::Transition;
 use crate::{
-    cluster::{config::Files, status::NewStatus},
+    cluster::{config::ConfigFiles, status::NewStatus},
     key_secret::{Adoption, TemplateChange, ValueCreation},
     observed_state::ResourceRef,
 };
@@ -23,7 +23,7 @@ pub(in crate::cluster) enum Action {
     /// A Secret of an ApiKey that is gone.
     RemoveKey { secret: ObjectName, version: u64 },
     /// A config is written, in place of another one where there is one.
-    WriteConfig { namespace: String, files: Arc<Files>, replaces: Option<Replaced> },
+    WriteConfig { namespace: String, files: Arc<ConfigFiles>, replaces: Option<Replaced> },
     /// Nobody needs a config any more.
     RemoveConfig { namespace: String, uid: Uid, version: u64 },
     /// A pod is to look at its config.

@@ -14,7 +14,7 @@ use super::{Action, PersistentFailures, Replaced, Target};
 use crate::{
     cluster::{
         cluster_state::{ClusterState, Config, Sidecar},
-        config::{Files, believable, keys_in, next_generation},
+        config::{ConfigFiles, believable, keys_in, next_generation},
         fit::TooLarge,
         generations::{Contents, ResourceGenerations},
         names,
@@ -84,7 +84,7 @@ pub(super) struct ConfigPlan {
     /// Since when each resource stands in the config as it is.
     pub(super) parts: Arc<ResourceGenerations>,
     /// The files that are in force, or on their way.
-    pub(super) prepared: Option<Arc<Files>>,
+    pub(super) prepared: Option<Arc<ConfigFiles>>,
     /// Those are as they were, whatever has changed since.
     pub(super) is_behind: bool,
 }
@@ -95,7 +95,7 @@ pub(in crate::cluster) fn config_name(namespace: &str) -> ObjectName {
 }
 
 /// The files that were made last, and those in the Secret where nobody remembers.
-type KnownFiles = (Option<Arc<Files>>, Option<Arc<BTreeMap<String, Vec<u8>>>>);
+type RememberedFiles = (Option<Arc<ConfigFiles>>, Option<Arc<BTreeMap<String, Vec<u8>>>>);
 
 /// Plans the config of a namespace. `last` are the files that were made last, `there` those in the Secret where nobody remembers.
 pub(super) fn config(
@@ -103,7 +103,7 @@ pub(super) fn config(
     (cluster, observed): (&ClusterState, &ObservedState),
     desired: &DesiredState,
     store: Option<&Delivery>,
-    (last, there): KnownFiles,
+    (last, there): RememberedFiles,
     troubles: &PersistentFailures,
     now: Timestamp,
 ) -> ConfigPlan {
@@ -135,8 +135,8 @@ pub(super) fn config(
         (false, false) => Credentials::Deliver,
     };
     let wanted = desired.config(observed, namespace, delivery, store.map(|store| store.of(namespace)));
-    let behind = |last: Option<Arc<Files>>, found: ConfigPlan| ConfigPlan {
-        parts: Files::parts_behind(last.as_deref(), &wanted, now),
+    let behind = |last: Option<Arc<ConfigFiles>>, found: ConfigPlan| ConfigPlan {
+        parts: ConfigFiles::parts_behind(last.as_deref(), &wanted, now),
         prepared: last,
         is_behind: true,
         ..found
@@ -157,7 +157,7 @@ pub(super) fn config(
         );
         tell_all(&Undelivered::new("ContractUnknown", message));
     }
-    let known = Known {
+    let context = ConfigContext {
         observed,
         desired,
         present: present.map(|seen| &seen.value),
@@ -167,7 +167,7 @@ pub(super) fn config(
     };
     // A sidecar is never handed a password that does not work yet.
     let is_held = !contracts.is_empty() && store.is_some_and(|store| store.holds_back(namespace));
-    let made = if is_held { None } else { Some(known.files(&wanted, false)) };
+    let made = if is_held { None } else { Some(context.files(&wanted, false)) };
     let files = match made {
         Some(Ok(files)) => {
             let left_out = files.left_out.iter().filter(|of| of.name.namespace() == namespace);
@@ -185,9 +185,9 @@ pub(super) fn config(
                     Undelivered::new("ConfigInvalid", format!("an error of the operator's: {error:#}"))
                 });
             }
-            match known.remaining(&wanted) {
+            match context.remaining(&wanted) {
                 Ok(Some(files)) => {
-                    found.parts = Files::parts_behind(Some(&files), &wanted, now);
+                    found.parts = ConfigFiles::parts_behind(Some(&files), &wanted, now);
                     files
                 }
                 Ok(None) => return behind(last, found),
@@ -213,26 +213,27 @@ pub(super) fn config(
     found
 }
 
-/// What is known of a namespace's config.
-struct Known<'a> {
+/// What the files of a namespace's config are made from.
+struct ConfigContext<'a> {
     observed: &'a ObservedState,
     desired: &'a DesiredState,
     present: Option<&'a Config>,
     /// The files that were made last.
-    last: Option<&'a Arc<Files>>,
+    last: Option<&'a Arc<ConfigFiles>>,
     /// What is in the Secret, where nobody remembers what was made last.
     there: Option<&'a BTreeMap<String, Vec<u8>>>,
     now: Timestamp,
 }
 
-impl Known<'_> {
+impl ConfigContext<'_> {
     /// The files of a config: those that are in force or on their way, if they are of the same (`is_last`: they are); else new ones.
-    fn files(&self, wanted: &NamespaceConfig, is_last: bool) -> anyhow::Result<Arc<Files>> {
+    fn files(&self, wanted: &NamespaceConfig, is_last: bool) -> anyhow::Result<Arc<ConfigFiles>> {
         let Self { observed, desired: _, present, last, there, now } = *self;
         // What stands on the Secret is anybody's word, and is only taken where it can be true.
         let generation = present.and_then(|present| believable(present.generation, now)).unwrap_or_default();
-        let stands =
-            |files: &Files| present.is_some_and(|present| is_in_force(files, present)) || files.generation > generation;
+        let stands = |files: &ConfigFiles| {
+            present.is_some_and(|present| is_in_force(files, present)) || files.generation > generation
+        };
         // Hardly ever asked for, and not cheap.
         let there = LazyCell::new(|| there.filter(|_| last.is_none()).map(keys_in));
         let is_in = |name: &ObjectName| {
@@ -245,7 +246,7 @@ impl Known<'_> {
             // As after a start: it may be what is in force.
             None => present.and_then(|present| {
                 let written = present.written_at.unwrap_or(now);
-                let files = Files::make(wanted.clone(), contents.clone(), generation, None, written, is_in, age);
+                let files = ConfigFiles::make(wanted.clone(), contents.clone(), generation, None, written, is_in, age);
                 files.ok().map(Arc::new).filter(|files| is_in_force(files, present))
             }),
         };
@@ -255,11 +256,11 @@ impl Known<'_> {
         // What has no place in between: otherwise sidecars may have served by something that nobody here knows of.
         let after = last.filter(|last| stands(last));
         let next = next_generation(generation.max(last.map_or(0, |last| last.generation)), now);
-        Files::make(wanted.clone(), contents, next, after.map(|last| &**last), now, is_in, age).map(Arc::new)
+        ConfigFiles::make(wanted.clone(), contents, next, after.map(|last| &**last), now, is_in, age).map(Arc::new)
     }
 
     /// The files that sidecars have, without what has ended since; none, if what they have is as good as it can be, or nothing.
-    fn remaining(&self, wanted: &NamespaceConfig) -> anyhow::Result<Option<Arc<Files>>> {
+    fn remaining(&self, wanted: &NamespaceConfig) -> anyhow::Result<Option<Arc<ConfigFiles>>> {
         let Some(before) = self.last.map(|last| &last.by_name).or(self.there) else { return Ok(None) };
         // What is set may be what cannot be written.
         self.remaining_to(before, wanted, Extent::Settings).or_else(|error| {
@@ -273,7 +274,7 @@ impl Known<'_> {
         before: &BTreeMap<String, Vec<u8>>,
         wanted: &NamespaceConfig,
         extent: Extent,
-    ) -> anyhow::Result<Option<Arc<Files>>> {
+    ) -> anyhow::Result<Option<Arc<ConfigFiles>>> {
         let not_sidecars = self.desired.not_sidecars(self.observed, &wanted.config.namespace);
         let (remains, has_ended) = without_ended(before, &wanted.config, &not_sidecars, extent)?;
         if !has_ended && self.last.is_none() {
@@ -285,7 +286,7 @@ impl Known<'_> {
 }
 
 /// Whether a Secret holds these files, says so rightly, and can be written again.
-fn is_in_force(files: &Files, present: &Config) -> bool {
+fn is_in_force(files: &ConfigFiles, present: &Config) -> bool {
     present.hash == files.hash && present.generation == files.generation && !present.frozen
 }
 

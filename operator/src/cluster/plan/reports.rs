@@ -87,11 +87,11 @@ pub(super) fn reports(
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let key = desired.key(name);
                 let money = key.map_or(&[][..], |resolved| money_of(cluster, desired, resolved));
-                let stands = present.and_then(|status| status.spend.as_ref());
+                let reported = present.and_then(|status| status.spend.as_ref());
                 let budgets = key.filter(|_| counts_together).map_or(&[][..], |resolved| &resolved.key.budgets);
-                let balance = Balance { budgets, money, conditions, spent: stands, consequence: REFUSED };
+                let balance = Balance { budgets, money, conditions, spent: reported, consequence: REFUSED };
                 balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
-                let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
+                let spend = spend::spend_status(reported, money, &of.uid, cluster.spend_writes, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
@@ -106,11 +106,11 @@ pub(super) fn reports(
                 let account = team.map_or(&of.uid, |team| &team.account);
                 let money = of_tree(cluster, name, cluster.books.money(account, &Account::Team));
                 let money = &*money;
-                let stands = present.and_then(|status| status.spend.as_ref());
+                let reported = present.and_then(|status| status.spend.as_ref());
                 let budgets = team.filter(|_| counts_together).map_or(&[][..], |team| &team.budgets);
-                let balance = Balance { budgets, money, conditions, spent: stands, consequence: REFUSED };
+                let balance = Balance { budgets, money, conditions, spent: reported, consequence: REFUSED };
                 balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
-                let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
+                let spend = spend::spend_status(reported, money, &of.uid, cluster.spend_writes, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
@@ -163,14 +163,17 @@ fn of_route(
     now: Timestamp,
 ) -> (Change, Option<Timestamp>) {
     let all = desired.owed_by(&of.name);
-    let all: Vec<Owed<'_>> = all.map(|(backend, budgets)| owed(cluster, &of.name, present, backend, budgets)).collect();
+    let all: Vec<BackendSpend<'_>> =
+        all.map(|(backend, budgets)| backend_spend(cluster, &of.name, present, backend, budgets)).collect();
     // Otherwise each sidecar holds a budget of its own, and nobody knows the sum.
     let counts_together = cluster.books.acknowledgements != Acknowledgements::Nowhere;
     let conditions = present.map(|status| &*status.conditions);
-    let balances = all.iter().filter(|_| counts_together).map(|owed| (owed.backend, owed.balance(conditions)));
+    let balances = all.iter().filter(|_| counts_together).map(|of| (of.backend, of.balance(conditions)));
     let again = of_backends(balances.collect(), found, now);
-    let spend = |owed: &Owed<'_>| spend::spend_status(owed.stands, owed.money, &of.uid, cluster.spend_writes, now);
-    let spends: Vec<(&str, SpendStatus)> = all.iter().map(|owed| (owed.backend, spend(owed))).collect();
+    let spend = |backend: &BackendSpend<'_>| {
+        spend::spend_status(backend.reported, backend.money, &of.uid, cluster.spend_writes, now)
+    };
+    let spends: Vec<(&str, SpendStatus)> = all.iter().map(|of| (of.backend, spend(of))).collect();
     (status::route(present, generation, found, &spends, now), again)
 }
 
@@ -178,34 +181,34 @@ fn of_route(
 const REFUSED: &str = "calls are refused";
 const ELSEWHERE: &str = "calls go to other backends, or are refused where there is none,";
 
-/// A backend with budgets, what the store says of them, and what stands in the status.
-struct Owed<'a> {
+/// What is spent at a backend with budgets: by the store, and as the status reports it.
+struct BackendSpend<'a> {
     backend: &'a str,
     budgets: Vec<ValidBudget>,
     money: &'a [Money],
-    stands: Option<&'a Spend>,
+    reported: Option<&'a Spend>,
 }
 
-fn owed<'a>(
+fn backend_spend<'a>(
     cluster: &'a ClusterState,
     route: &ObjectName,
     present: Option<&'a ModelRouteStatus>,
     backend: &'a str,
     budgets: &[Budget],
-) -> Owed<'a> {
-    let stands = present.and_then(|status| status.backends.iter().find(|listed| listed.name == backend));
-    Owed {
+) -> BackendSpend<'a> {
+    let reported = present.and_then(|status| status.backends.iter().find(|listed| listed.name == backend));
+    BackendSpend {
         backend,
         budgets: budgets.iter().map(|budget| ValidBudget { budget: budget.clone(), warn_at: None }).collect(),
         money: cluster.books.owed(&format!("{route}/{backend}")),
-        stands: stands.map(|listed| &listed.spend),
+        reported: reported.map(|listed| &listed.spend),
     }
 }
 
-impl Owed<'_> {
+impl BackendSpend<'_> {
     fn balance<'b>(&'b self, conditions: Option<&'b [ApiCondition]>) -> Balance<'b> {
-        let Self { backend: _, budgets, money, stands } = self;
-        Balance { budgets, money, conditions, spent: *stands, consequence: ELSEWHERE }
+        let Self { backend: _, budgets, money, reported } = self;
+        Balance { budgets, money, conditions, spent: *reported, consequence: ELSEWHERE }
     }
 }
 

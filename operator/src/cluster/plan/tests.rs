@@ -91,7 +91,7 @@ fn sidecar(cluster: &mut ClusterState, pod: &str, touched: Option<u64>, contract
 }
 
 /// The Secret that these files were written to.
-fn in_force(files: &Files) -> Config {
+fn in_force(files: &ConfigFiles) -> Config {
     Config {
         uid: Uid::new("config"),
         generation: files.generation,
@@ -103,7 +103,7 @@ fn in_force(files: &Files) -> Config {
 
 struct Planner {
     cluster: ClusterState,
-    prepared: Option<Arc<Files>>,
+    prepared: Option<Arc<ConfigFiles>>,
     there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
     readers: Deliveries,
     troubles: PersistentFailures,

@@ -79,7 +79,7 @@ fn who_names_anothers_account_sees_nothing_of_it() {
     let mut facts = facts();
     let thief = &facts.keys[2];
     let object = Object { account: Some(Uid::new("K1")), ..(*thief.object).clone() };
-    facts.keys[2] = Known { object: std::sync::Arc::new(object), ..thief.clone() };
+    facts.keys[2] = ResourceFacts { object: std::sync::Arc::new(object), ..thief.clone() };
     let view = View::of(facts);
     assert_eq!(view.accounts.key(&ObjectName::new("secret", "three")), Some(&Uid::new("K3")));
 }

@@ -146,7 +146,7 @@ fn ten_thousand_keys_are_sorted_and_searched_in_moments() {
         .map(|n| {
             let name = vectoll_config::ObjectName::new("apps", &format!("key-{n:05}"));
             let object = crate::observed_state::Object { name, ..(*one.object).clone() };
-            crate::page::facts::Known { object: Arc::new(object), ..one.clone() }
+            crate::page::facts::ResourceFacts { object: Arc::new(object), ..one.clone() }
         })
         .collect();
     let view = View::of(facts);

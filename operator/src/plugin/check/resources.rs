@@ -8,8 +8,8 @@ use vectoll_crds::{ApiKey, ModelRoute, Team};
 
 use super::finding::Finding;
 use crate::plugin::{
-    objects::Known,
-    standing::{Level, Standing, condition, standing},
+    condition_summary::{ConditionSummary, Level, condition, summarize},
+    objects::TrackedResource,
 };
 
 /// Resources that are named one by one.
@@ -27,13 +27,13 @@ pub(super) struct Stated {
 
 macro_rules! stated {
     ($name:ident, $kind:ty, $word:literal) => {
-        pub(super) fn $name(all: &[Known<$kind>]) -> Vec<Stated> {
-            let of = |known: &Known<$kind>| Stated {
+        pub(super) fn $name(all: &[TrackedResource<$kind>]) -> Vec<Stated> {
+            let of = |resource: &TrackedResource<$kind>| Stated {
                 kind: $word,
-                name: known.object.name.clone(),
-                conditions: known.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default(),
-                observed: known.status.as_ref().and_then(|status| status.observed_generation),
-                generation: known.generation,
+                name: resource.object.name.clone(),
+                conditions: resource.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default(),
+                observed: resource.status.as_ref().and_then(|status| status.observed_generation),
+                generation: resource.generation,
             };
             all.iter().map(of).collect()
         }
@@ -45,9 +45,10 @@ stated!(of_routes, ModelRoute, "ModelRoute");
 
 /// Which of them are not as they should be.
 pub(super) fn ready(what: &str, all: &[Stated]) -> Vec<Finding> {
-    let judged = all.iter().map(|of| (of, standing(&of.conditions, of.observed, of.generation)));
-    let mut odd: Vec<(&Stated, Standing)> = judged.filter(|(_, standing)| standing.level != Level::Good).collect();
-    odd.sort_by_key(|(_, standing)| std::cmp::Reverse(standing.level));
+    let judged = all.iter().map(|of| (of, summarize(&of.conditions, of.observed, of.generation)));
+    let mut odd: Vec<(&Stated, ConditionSummary)> =
+        judged.filter(|(_, summary)| summary.level != Level::Good).collect();
+    odd.sort_by_key(|(_, summary)| std::cmp::Reverse(summary.level));
     let good = all.len() - odd.len();
     let mut found = vec![if all.is_empty() {
         Finding::good(format!("there are no {what}"))
@@ -57,14 +58,14 @@ pub(super) fn ready(what: &str, all: &[Stated]) -> Vec<Finding> {
     let hint = |of: &Stated| {
         format!("more: kubectl describe {} {} -n {}", of.kind.to_lowercase(), of.name.name(), of.name.namespace())
     };
-    let told = odd.iter().take(NAMED).map(|(of, Standing { level, word, message })| {
+    let named = odd.iter().take(NAMED).map(|(of, ConditionSummary { level, word, message })| {
         let line = format!("{} {}: {word}: {message}", of.kind, of.name);
         match level {
             Level::Bad => Finding::bad(line, hint(of)),
             Level::Good | Level::Notable => Finding::notable(line, hint(of)),
         }
     });
-    found.extend(told);
+    found.extend(named);
     if let Some(more) = odd.len().checked_sub(NAMED).filter(|more| *more > 0) {
         found.push(Finding::notable(format!("{more} more {what}"), "more: kubectl vectoll status -A"));
     }
@@ -78,7 +79,7 @@ pub(super) fn store(all: &[&Stated]) -> Vec<Finding> {
         let entry = reasons.entry(&found.reason).or_insert((found.status == "True", &found.message, 0));
         entry.2 += 1;
     }
-    let told = |(reason, (holds, message, count)): (&str, (bool, &str, usize))| {
+    let finding = |(reason, (holds, message, count)): (&str, (bool, &str, usize))| {
         let line = format!("{reason}, said of {count} with limits or budgets");
         match (holds, reason) {
             (true, _) => Finding::good(line),
@@ -92,7 +93,7 @@ pub(super) fn store(all: &[&Stated]) -> Vec<Finding> {
     if reasons.is_empty() {
         return vec![Finding::good("nothing is limited, so nothing is said of the store")];
     }
-    reasons.into_iter().map(told).collect()
+    reasons.into_iter().map(finding).collect()
 }
 
 /// Whether sidecars serve by what was written.
@@ -133,7 +134,7 @@ pub(super) fn delivery(all: &[&Stated]) -> Vec<Finding> {
 mod tests {
     #![allow(clippy::indexing_slicing, reason = "tests")]
     use super::*;
-    use crate::plugin::{check::finding::Mark, standing::made};
+    use crate::plugin::{check::finding::Mark, condition_summary::made};
 
     fn stated(name: &str, conditions: &[(&str, &str, &str, &str)]) -> Stated {
         let name = ObjectName::new("web", name);

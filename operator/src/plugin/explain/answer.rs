@@ -7,14 +7,14 @@ use vectoll_config::{ModelPattern, ObjectName, v1};
 use vectoll_crds::{Provider, Spend};
 
 use super::{
-    gather::{Known, Reported},
+    gather::{KeyContext, Reported},
     last::LastRefusal,
     rows::{BudgetRow, LimitRow, Rows},
 };
 use crate::{
     desired_state::{Credentials, desired_state},
     observed_state::{Kind, ResourceRef},
-    plugin::standing::condition,
+    plugin::condition_summary::condition,
     resolve::{model_of, price_of},
     validate::model_route,
 };
@@ -81,7 +81,7 @@ pub(super) struct BackendFound {
     pub(super) price_from: &'static str,
 }
 
-pub(super) fn answer(known: &Known, key: &ObjectName, model: &str, now: Timestamp) -> Answer {
+pub(super) fn answer(known: &KeyContext, key: &ObjectName, model: &str, now: Timestamp) -> Answer {
     let desired = desired_state(&known.observed, now);
     let config = desired.config(&known.observed, key.namespace(), Credentials::Withhold, None);
     let config = config.config;
@@ -130,7 +130,7 @@ fn lineage<'a>(key: &v1::Key, config: &'a v1::Config) -> Vec<&'a v1::Team> {
 }
 
 impl Answer {
-    fn of_key(&mut self, known: &Known, key: &v1::Key, config: &v1::Config, now: Timestamp) {
+    fn of_key(&mut self, known: &KeyContext, key: &v1::Key, config: &v1::Config, now: Timestamp) {
         let teams = lineage(key, config);
         self.teams = teams.iter().map(|team| team.name.clone()).collect();
         self.searched = teams.first().map(|team| team.route_namespaces.clone()).unwrap_or_default();
@@ -194,7 +194,7 @@ impl Answer {
     }
 
     /// The route with its backends, and why it cannot serve.
-    fn route(&mut self, known: &Known, route: &v1::Route, pattern: &ModelPattern) -> RouteFound {
+    fn route(&mut self, known: &KeyContext, route: &v1::Route, pattern: &ModelPattern) -> RouteFound {
         let mut found = RouteFound { name: route.name.clone(), pattern: pattern.clone(), backends: Vec::new() };
         let Some(object) = known.observed.routes.get(&route.name) else { return found };
         let of = format!("route {}", route.name);
@@ -237,7 +237,7 @@ impl Answer {
     }
 
     /// What the operator says in statuses.
-    fn told(&mut self, known: &Known) {
+    fn told(&mut self, known: &KeyContext) {
         let key = format!("key {}", self.key);
         self.conditions(&key, known.key.conditions(), known.key.is_behind());
         for name in self.teams.clone() {
@@ -294,7 +294,7 @@ fn route_of<'a>(model: &str, searched: &[String], config: &'a v1::Config) -> Opt
 
 /// The limits and budgets of a call: as `scopes` of the sidecar puts them together.
 fn held(
-    known: &Known,
+    known: &KeyContext,
     key: &v1::Key,
     teams: &[&v1::Team],
     model: &str,
@@ -346,7 +346,7 @@ fn held(
     rows
 }
 
-fn spend_of<'a>(known: &'a Known, team: &ObjectName) -> Option<&'a Spend> {
+fn spend_of<'a>(known: &'a KeyContext, team: &ObjectName) -> Option<&'a Spend> {
     known.teams.get(team)?.status.as_ref()?.spend.as_ref()
 }
 

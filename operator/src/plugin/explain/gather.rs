@@ -31,9 +31,9 @@ pub(super) struct Reported<S> {
     pub(super) status: Option<Arc<S>>,
 }
 
-/// What is known.
+/// A key, and all that decides about its calls: as far as the user may read it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Known {
+pub(super) struct KeyContext {
     /// As the operator would see it, with a hash in place of the key's value.
     pub(super) observed: ObservedState,
     pub(super) key: Reported<ApiKeyStatus>,
@@ -45,7 +45,7 @@ pub(super) struct Known {
     pub(super) unseen: Vec<String>,
 }
 
-impl Known {
+impl KeyContext {
     /// A backend as it was delivered; none: it was not, or that may not be read.
     pub(super) fn delivered(&self, route: &ObjectName, name: &ModelPattern, backend: &str) -> Option<&v1::Backend> {
         let routes = &self.in_force.as_ref()?.routes;
@@ -108,22 +108,22 @@ fn without_value(key: &Object<ApiKeySpec>) -> Object<ApiKeySpec> {
 }
 
 /// Reads it.
-pub(super) async fn gather(client: &Client, key: &ObjectName) -> Result<Known, Failure> {
-    let mut known = Known::default();
+pub(super) async fn gather(client: &Client, key: &ObjectName) -> Result<KeyContext, Failure> {
+    let mut context = KeyContext::default();
     let found = get::<ApiKey>(client, key.namespace(), key.name()).await?;
-    known.put_key(&found);
+    context.put_key(&found);
     let of = &found.object.spec.team_ref;
     let mut next = Some(ObjectName::new(of.namespace.as_deref().unwrap_or(key.namespace()), &of.name));
     let mut namespaces = BTreeSet::from([key.namespace().to_owned()]);
     let mut searched = namespaces.clone();
     while let Some(name) = next.take() {
-        if known.teams.len() > MAX_TREE_DEPTH || known.teams.contains_key(&name) {
+        if context.teams.len() > MAX_TREE_DEPTH || context.teams.contains_key(&name) {
             break;
         }
         let team = get_opt::<Team>(client, name.namespace(), name.name()).await;
         let follows = "What that Team allows is not known, and without it the key seems to belong to none";
-        let Some(Some(team)) = known.seen(team, follows)? else { break };
-        if known.teams.is_empty() {
+        let Some(Some(team)) = context.seen(team, follows)? else { break };
+        if context.teams.is_empty() {
             searched.insert(name.namespace().to_owned());
             searched.extend(team.object.spec.route_namespaces.iter().cloned());
         }
@@ -131,25 +131,25 @@ pub(super) async fn gather(client: &Client, key: &ObjectName) -> Result<Known, F
         let parent = team.object.spec.parent_ref.as_ref();
         next =
             parent.map(|parent| ObjectName::new(parent.namespace.as_deref().unwrap_or(name.namespace()), &parent.name));
-        known.put_team(&team);
+        context.put_team(&team);
     }
     for namespace in &searched {
         let routes = list::<ModelRoute>(client, &Place::Namespace(namespace.clone())).await;
-        let routes = known.seen(routes, "The routes there are not known, and one of them may be the right one")?;
+        let routes = context.seen(routes, "The routes there are not known, and one of them may be the right one")?;
         for route in routes.iter().flatten() {
-            known.put_route(route);
+            context.put_route(route);
         }
     }
-    known.in_force = in_force(client, key.namespace()).await?;
+    context.in_force = in_force(client, key.namespace()).await?;
     // Whom a resource allows may go by labels.
     for namespace in &namespaces {
         let labels = labels(client, namespace).await;
-        let labels = known.seen(labels, "Whether something is shared with it by its labels is not known")?;
+        let labels = context.seen(labels, "Whether something is shared with it by its labels is not known")?;
         if let Some(labels) = labels {
-            known.observed.namespaces.insert(namespace.clone(), labels);
+            context.observed.namespaces.insert(namespace.clone(), labels);
         }
     }
-    Ok(known)
+    Ok(context)
 }
 
 /// The config of the namespace's sidecars, of which the prices are of interest. Most people may not read it: then it is not said.

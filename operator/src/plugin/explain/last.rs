@@ -13,7 +13,7 @@ use crate::plugin::{
     access_log::{CALLER_LEFT, CallLine},
     connect::Place,
     failure::Failure,
-    logs::{self, Source, Wanted, Writes},
+    logs::{self, LogQuery, Source, Writes},
     why::because,
 };
 
@@ -56,8 +56,8 @@ pub(super) async fn last_refusal(
         sources.truncate(MAX_LOGS);
         let of_key = format!("\"key\":\"{key}\"");
         let matches = |line: &str| line.contains(&of_key);
-        let wanted = Wanted { since, tail: Some(TAIL), matches: &matches };
-        let read = logs::read(client, &sources, wanted, |_| false).await?;
+        let query = LogQuery { since, tail: Some(TAIL), matches: &matches };
+        let read = logs::read(client, &sources, query, |_| false).await?;
         Ok((sources.len(), read.found))
     };
     match read.await {

@@ -22,10 +22,10 @@ pub(super) struct Answer {
     pub(super) outcome: Option<Outcome>,
     /// What its caller's sidecar says.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) sidecar: Option<Told>,
+    pub(super) sidecar: Option<LocatedLine>,
     /// What the gateway says that carried it out.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) gateway: Option<Told>,
+    pub(super) gateway: Option<LocatedLine>,
     /// Other lines that name it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) also: Vec<String>,
@@ -42,9 +42,9 @@ pub(super) struct Answer {
     pub(super) notes: Vec<String>,
 }
 
-/// A line, and where it stands.
+/// A call's line of an access log, and in which log it is.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Told {
+pub(super) struct LocatedLine {
     /// `namespace/pod`, or a file.
     pub(super) log: String,
     #[serde(flatten)]
@@ -63,16 +63,16 @@ pub(super) struct Witness {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Outcome {
     pub(super) status: u16,
-    pub(super) word: Word,
+    pub(super) word: OutcomeKind,
     /// Why, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) because: Option<String>,
 }
 
-/// The same in a word.
+/// What became of a call, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) enum Word {
+pub(super) enum OutcomeKind {
     Served,
     /// By a rule of ours, before a provider was asked.
     Refused,
@@ -82,7 +82,7 @@ pub(super) enum Word {
     CallerLeft,
 }
 
-impl Word {
+impl OutcomeKind {
     fn of(line: &CallLine) -> Self {
         match line.status {
             CALLER_LEFT => Self::CallerLeft,
@@ -164,30 +164,31 @@ impl Answer {
             return;
         }
         // Anybody may send the gateway the ID of another one's call.
-        let is_of_another = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.line.key != line.key);
+        let is_of_another =
+            |located: &Option<LocatedLine>| located.as_ref().is_some_and(|located| located.line.key != line.key);
         if is_gateway && is_of_another(&self.sidecar) {
             return;
         }
         if !is_gateway && is_of_another(&self.gateway) {
             self.gateway = None;
         }
-        let told = Told { log, line };
+        let located = LocatedLine { log, line };
         let place = if is_gateway { &mut self.gateway } else { &mut self.sidecar };
-        *place = Some(told);
+        *place = Some(located);
         self.outcome = self.judged();
     }
 
     /// The line that says what was decided.
     pub(super) fn decider(&self) -> Option<&CallLine> {
-        self.gateway.as_ref().or(self.sidecar.as_ref()).map(|told| &told.line)
+        self.gateway.as_ref().or(self.sidecar.as_ref()).map(|located| &located.line)
     }
 
     /// What its caller got is the sidecar's to say, and why is the gateway's.
     fn judged(&self) -> Option<Outcome> {
         let decider = self.decider()?;
-        let got = self.sidecar.as_ref().map_or(decider, |told| &told.line);
+        let got = self.sidecar.as_ref().map_or(decider, |located| &located.line);
         let why = if got.scope.is_some() && decider.scope.is_none() { got } else { decider };
-        Some(Outcome { status: got.status, word: Word::of(got), because: meaning::because(why) })
+        Some(Outcome { status: got.status, word: OutcomeKind::of(got), because: meaning::because(why) })
     }
 
     pub(super) fn is_found(&self) -> bool {
@@ -287,7 +288,7 @@ mod tests {
         assert!(only.is_found() && !only.is_decided());
         let both = answer(&[sidecar, (true, line(200, SERVED))]);
         assert!(both.is_decided());
-        assert_eq!(both.outcome.as_ref().unwrap().word, Word::CallerLeft);
+        assert_eq!(both.outcome.as_ref().unwrap().word, OutcomeKind::CallerLeft);
         insta::assert_snapshot!(text(&both));
     }
 
@@ -319,7 +320,7 @@ mod tests {
         assert_eq!(other.outcome.as_ref().unwrap().because.as_deref(), Some("tag: newer"));
         assert!(other.refused_by_limit().is_none());
         let of_provider = of(",\"scope\":\"backend\",\"reason\":\"rate_limited\"");
-        assert_eq!(of_provider.outcome.as_ref().unwrap().word, Word::Failed);
+        assert_eq!(of_provider.outcome.as_ref().unwrap().word, OutcomeKind::Failed);
     }
 
     #[test]

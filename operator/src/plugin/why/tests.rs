@@ -12,7 +12,7 @@ use axum::{
 use kube::Config;
 use serde_json::{Value, json};
 
-use super::{answer::Word, *};
+use super::{answer::OutcomeKind, *};
 use crate::plugin::access_log::tests::{ID, line};
 
 const SIDECAR_LOG: &str = "/api/v1/namespaces/web/pods/app-1/log";
@@ -77,7 +77,7 @@ async fn a_call_of_a_sidecar_is_found_and_no_gateway_is_asked() {
     let text = format!("it is late, call_id={ID}\n{}", line(200, ",\"backend\":\"one\""));
     let (client, asked) = cluster(&[(SIDECAR_LOG, Ok(text))]).await;
     let answer = searched(&client).await;
-    assert_eq!(answer.outcome.as_ref().unwrap().word, Word::Served);
+    assert_eq!(answer.outcome.as_ref().unwrap().word, OutcomeKind::Served);
     assert_eq!(answer.also, [format!("web/app-1: it is late, call_id={ID}")]);
     assert!(answer.notes.is_empty(), "{:?}", answer.notes);
     let asked = asked.lock().unwrap();

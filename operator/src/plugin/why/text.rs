@@ -1,6 +1,6 @@
 //! The answer for people.
 
-use super::answer::{Answer, Told, Word};
+use super::answer::{Answer, LocatedLine, OutcomeKind};
 use crate::plugin::{
     explain::{budget_table, limit_table},
     table::{Table, shown},
@@ -12,10 +12,10 @@ pub(super) fn text(answer: &Answer) -> String {
         None => format!("call {call_id} was not found\n"),
         Some(outcome) => {
             let word = match outcome.word {
-                Word::Served => "was served",
-                Word::Refused => "was refused",
-                Word::Failed => "failed",
-                Word::CallerLeft => "was left by its caller before the answer",
+                OutcomeKind::Served => "was served",
+                OutcomeKind::Refused => "was refused",
+                OutcomeKind::Failed => "failed",
+                OutcomeKind::CallerLeft => "was left by its caller before the answer",
             };
             format!("call {call_id} {word} ({})\n", outcome.status)
         }
@@ -41,7 +41,7 @@ pub(super) fn text(answer: &Answer) -> String {
 }
 
 /// What is known, a line each. What is not has none.
-fn facts(decider: &Told, sidecar: Option<&Told>, gateway: Option<&Told>) -> String {
+fn facts(decider: &LocatedLine, sidecar: Option<&LocatedLine>, gateway: Option<&LocatedLine>) -> String {
     let mut facts = Table::new(&["", ""]);
     let mut fact = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -72,9 +72,9 @@ fn facts(decider: &Told, sidecar: Option<&Told>, gateway: Option<&Told>) -> Stri
         "on trial",
         (!line.would_reject.is_empty()).then(|| format!("{} would have refused it", line.would_reject.join(", "))),
     );
-    let took = |told: &Told| {
-        let own = told.line.overhead_ms.map(|own| format!(", {own} ms of it here")).unwrap_or_default();
-        format!("{} ms{own} ({})", told.line.duration_ms, told.log)
+    let took = |located: &LocatedLine| {
+        let own = located.line.overhead_ms.map(|own| format!(", {own} ms of it here")).unwrap_or_default();
+        format!("{} ms{own} ({})", located.line.duration_ms, located.log)
     };
     fact("took", sidecar.map(took));
     fact(if sidecar.is_some() { "" } else { "took" }, gateway.map(took));

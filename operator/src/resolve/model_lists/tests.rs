@@ -10,7 +10,7 @@ use crate::{
     condition::Status,
     desired_state::desired_state,
     observed_state::{Kind, Object, ResourceRef},
-    reach::reach_of,
+    reachable_models::reachable_models,
 };
 
 fn object<S: serde::de::DeserializeOwned>(name: &ObjectName, spec: &str) -> Arc<Object<S>> {
@@ -54,12 +54,12 @@ impl World {
     /// Whether a condition of a resource holds, why, and what is said.
     fn condition(&self, kind: Kind, namespace: &str, of: ConditionType) -> Option<(Status, &'static str, String)> {
         let mut observed = self.0.clone();
-        let reach = |namespace: &str| {
+        let reachable = |namespace: &str| {
             let keys = observed.api_keys.iter().filter(|(name, _)| name.namespace() == namespace);
             let team = |name: &ObjectName| observed.teams.get(name).map(|team| &team.spec);
-            reach_of(namespace, &BTreeMap::new(), keys.map(|(_, key)| &key.spec), team)
+            reachable_models(namespace, &BTreeMap::new(), keys.map(|(_, key)| &key.spec), team)
         };
-        observed.reach = Some(["shop", "web", "platform"].map(|of| (of.to_owned(), reach(of))).into());
+        observed.reachable_models = Some(["shop", "web", "platform"].map(|of| (of.to_owned(), reachable(of))).into());
         let desired = desired_state(&observed, Timestamp::UNIX_EPOCH);
         let name = match kind {
             Kind::ApiKey => "key",

@@ -8,7 +8,7 @@ use base64::{
 };
 use base64_simd::{STANDARD, STANDARD_NO_PAD};
 
-use super::vector::Found;
+use super::vector::CheckedVector;
 
 /// Some servers leave the padding away. Without it the length says the same.
 const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
@@ -23,7 +23,7 @@ pub(super) fn of(numbers: &[f32]) -> Vec<u8> {
 
 /// Decodes a JSON string of base64, with or without padding, of at least one number, all of them finite. None: it is not plainly that.
 /// `binary` is room for it, and empty before.
-pub(super) fn read(bytes: &[u8], binary: &mut Vec<u8>) -> Option<Found> {
+pub(super) fn read(bytes: &[u8], binary: &mut Vec<u8>) -> Option<CheckedVector> {
     let inner = bytes.strip_prefix(b"\"")?;
     let length = memchr::memchr(b'"', inner)?;
     let text = inner.get(..length)?;
@@ -32,7 +32,7 @@ pub(super) fn read(bytes: &[u8], binary: &mut Vec<u8>) -> Option<Found> {
         _ => text,
     };
     STANDARD_NO_PAD.decode_append(digits, binary).ok()?;
-    Some(Found { numbers: count(binary)?, end: length + 2 })
+    Some(CheckedVector { numbers: count(binary)?, end: length + 2 })
 }
 
 /// The same of a string that is read as JSON first: with escapes in it, it may be base64 all the same.
@@ -66,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    fn found(quoted: &str) -> Option<Found> {
+    fn found(quoted: &str) -> Option<CheckedVector> {
         read(quoted.as_bytes(), &mut Vec::new())
     }
 
@@ -80,7 +80,7 @@ mod tests {
             let written = String::from_utf8(written).unwrap();
             prop_assert_eq!(&written, &format!("\"{}\"", BASE64_STANDARD.encode(of(&all))));
             for quoted in [written.clone(), written.replace('=', "")] {
-                prop_assert_eq!(found(&quoted), Some(Found { numbers: all.len(), end: quoted.len() }), "{}", quoted);
+                prop_assert_eq!(found(&quoted), Some(CheckedVector { numbers: all.len(), end: quoted.len() }), "{}", quoted);
             }
         }
 
@@ -89,7 +89,7 @@ mod tests {
         fn what_is_found_right_is_right(text in "[A-Za-z0-9+/]{0,24}[A-Za-z0-9+/=\\\\!]{0,4}") {
             let quoted = format!("\"{text}\"");
             let (mut binary, mut carefully) = (Vec::new(), Vec::new());
-            if let Some(Found { numbers, end }) = read(quoted.as_bytes(), &mut binary) {
+            if let Some(CheckedVector { numbers, end }) = read(quoted.as_bytes(), &mut binary) {
                 prop_assert_eq!(end, quoted.len());
                 prop_assert_eq!(Some(numbers), read_escaped(&quoted, &mut carefully), "{}", quoted);
                 prop_assert_eq!(binary, carefully, "{}", quoted);

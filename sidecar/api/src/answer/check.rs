@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::{
     skeleton::Skeleton,
-    transcode::{Wanted, index, numbers},
+    transcode::{ExpectedVectors, index, numbers},
     vector::VectorError,
 };
 use crate::request::EncodingFormat;
@@ -38,22 +38,22 @@ struct Objects<'a> {
 }
 
 /// A whole answer whose vectors are right, in the order of the inputs.
-pub fn checked(whole: Bytes, wanted: Wanted) -> Result<Bytes, VectorError> {
-    let skeleton = Skeleton::of(&whole, wanted.format);
+pub fn checked(whole: Bytes, expected: ExpectedVectors) -> Result<Bytes, VectorError> {
+    let skeleton = Skeleton::of(&whole, expected.format);
     let List { data } = serde_json::from_slice(skeleton.text()).map_err(|_| not_json(&whole))?;
-    if data.len() as u64 != wanted.items {
+    if data.len() as u64 != expected.items {
         return Err(VectorError::Number);
     }
     let mut length = None;
     let mut places = Vec::with_capacity(data.len());
     for (at, item) in data.iter().enumerate() {
         let vector = item.embedding.ok_or(VectorError::Missing)?.get();
-        let length_if_left = || length_of(vector, wanted.format);
+        let length_if_left = || length_of(vector, expected.format);
         let found = skeleton.length(vector).or_else(length_if_left).ok_or(VectorError::NotAVector)?;
         if *length.get_or_insert(found) != found {
             return Err(VectorError::Lengths);
         }
-        if let Some(asked) = wanted.dimensions.filter(|asked| *asked != found as u64) {
+        if let Some(asked) = expected.dimensions.filter(|asked| *asked != found as u64) {
             return Err(VectorError::Dimensions { asked, found });
         }
         let index = item.index.map_or(Ok(None), |raw| index(raw.get()))?;
@@ -117,7 +117,8 @@ mod tests {
     use super::*;
 
     fn check(answer: &str, format: EncodingFormat, items: u64) -> Result<String, VectorError> {
-        let checked = checked(Bytes::copy_from_slice(answer.as_bytes()), Wanted { format, items, dimensions: None });
+        let checked =
+            checked(Bytes::copy_from_slice(answer.as_bytes()), ExpectedVectors { format, items, dimensions: None });
         checked.map(|answer| String::from_utf8(answer.to_vec()).unwrap())
     }
 
@@ -183,8 +184,8 @@ mod tests {
             let answer = json!({"data": [{"embedding": vector}]}).to_string();
             assert_eq!(check(&answer, EncodingFormat::Base64, 1), Err(VectorError::NotAVector), "{vector}");
         }
-        let wanted = Wanted { format: EncodingFormat::Float, items: 1, dimensions: Some(2) };
-        let wrong = checked(Bytes::from_static(br#"{"data":[{"embedding":[1]}]}"#), wanted);
+        let expected = ExpectedVectors { format: EncodingFormat::Float, items: 1, dimensions: Some(2) };
+        let wrong = checked(Bytes::from_static(br#"{"data":[{"embedding":[1]}]}"#), expected);
         assert_eq!(wrong, Err(VectorError::Dimensions { asked: 2, found: 1 }));
     }
 

@@ -3,20 +3,20 @@
 mod block;
 
 use self::block::Step;
-use super::vector::{Found, skip_space};
+use super::vector::{CheckedVector, skip_space};
 
 /// An integer of so many digits is smaller than the largest 32-bit float.
 const MAX_DIGITS: usize = 38;
 
 /// A list of at least one number, all of them surely finite as 32-bit floats. None of them is read for it.
-pub(super) fn check(bytes: &[u8]) -> Option<Found> {
+pub(super) fn check(bytes: &[u8]) -> Option<CheckedVector> {
     let (mut rest, mut found) = (bytes.strip_prefix(b"[")?, 0);
     loop {
         let Step { numbers, length, is_last } = block::step(rest).or_else(|| one(rest))?;
         found += numbers;
         rest = rest.get(length..)?;
         if is_last {
-            return Some(Found { numbers: found, end: bytes.len() - rest.len() });
+            return Some(CheckedVector { numbers: found, end: bytes.len() - rest.len() });
         }
     }
 }
@@ -31,7 +31,7 @@ fn one(list: &[u8]) -> Option<Step> {
 
 /// Appends the numbers of a list to a vector in binary: each the nearest 32-bit float, rounded once. None: it is no list of at least one
 /// number, or they are not all finite.
-pub(super) fn read(text: &str, binary: &mut Vec<u8>) -> Option<Found> {
+pub(super) fn read(text: &str, binary: &mut Vec<u8>) -> Option<CheckedVector> {
     let bytes = text.as_bytes();
     let (mut rest, mut numbers) = (bytes.strip_prefix(b"[")?, 0);
     loop {
@@ -46,7 +46,7 @@ pub(super) fn read(text: &str, binary: &mut Vec<u8>) -> Option<Found> {
         numbers += 1;
         match skip_space(behind).split_first()? {
             (b',', behind) => rest = behind,
-            (b']', behind) => return Some(Found { numbers, end: bytes.len() - behind.len() }),
+            (b']', behind) => return Some(CheckedVector { numbers, end: bytes.len() - behind.len() }),
             _ => return None,
         }
     }
@@ -317,7 +317,7 @@ mod tests {
             ],
         ) {
             let list = format!("[{inner}]");
-            if let Some(Found { numbers, end }) = check(list.as_bytes()) {
+            if let Some(CheckedVector { numbers, end }) = check(list.as_bytes()) {
                 let taken = list.get(..end).unwrap();
                 prop_assert_eq!(Some(numbers), by_serde(taken).map(|all| all.len()), "{}", taken);
             }
@@ -329,7 +329,7 @@ mod tests {
             all in prop::collection::vec(any::<f32>().prop_filter("finite", |n| n.is_finite() && n.abs() < 1e12), 1..40),
         ) {
             let list = serde_json::to_string(&all).unwrap();
-            prop_assert_eq!(check(list.as_bytes()), Some(Found { numbers: all.len(), end: list.len() }), "{}", list);
+            prop_assert_eq!(check(list.as_bytes()), Some(CheckedVector { numbers: all.len(), end: list.len() }), "{}", list);
         }
 
         #[test]

@@ -7,7 +7,7 @@
 
 use super::{
     binary, list,
-    vector::{EMBEDDING, Found, value},
+    vector::{CheckedVector, EMBEDDING, value},
 };
 use crate::request::EncodingFormat;
 
@@ -35,7 +35,7 @@ impl Skeleton {
                     binary::read(rest, &mut decoded)
                 }
             };
-            let Some(Found { numbers, end }) = found else { continue };
+            let Some(CheckedVector { numbers, end }) = found else { continue };
             text.extend_from_slice(whole.get(copied..at).unwrap_or_default());
             lengths.push((text.len(), numbers));
             text.extend_from_slice(b"[]");

@@ -33,7 +33,7 @@ const MAX_VECTOR_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the vectors of an answer are to be.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted {
+pub struct ExpectedVectors {
     /// Their form.
     pub format: EncodingFormat,
     /// How many there must be.
@@ -45,7 +45,7 @@ pub struct Wanted {
 /// An answer on its way from one form to the other.
 #[derive(Debug)]
 pub struct Transcoder {
-    wanted: Wanted,
+    expected: ExpectedVectors,
     scanner: Scanner,
     /// The answer without its vectors, as it came.
     besides: Vec<u8>,
@@ -62,10 +62,10 @@ pub struct Transcoder {
 
 impl Transcoder {
     /// One that has seen nothing yet.
-    pub fn new(wanted: Wanted) -> Self {
+    pub fn new(expected: ExpectedVectors) -> Self {
         let (besides, item, done) = (Vec::new(), Vec::new(), Vec::new());
         let (scanner, workspace) = (Scanner::default(), Workspace::default());
-        Self { wanted, scanner, besides, place: None, item, workspace, done, numbers: None, length: 0, wrong: None }
+        Self { expected, scanner, besides, place: None, item, workspace, done, numbers: None, length: 0, wrong: None }
     }
 
     /// Takes the next piece. After the first fault nothing is looked at any more; [`Self::finish`] tells it.
@@ -106,15 +106,15 @@ impl Transcoder {
     }
 
     fn translate(&mut self) -> Result<(), VectorError> {
-        let (item, numbers) = Item::read(&self.item, self.wanted.format, &mut self.workspace)?;
+        let (item, numbers) = Item::read(&self.item, self.expected.format, &mut self.workspace)?;
         self.item.clear();
-        if self.done.len() as u64 >= self.wanted.items {
+        if self.done.len() as u64 >= self.expected.items {
             return Err(VectorError::Number);
         }
         if *self.numbers.get_or_insert(numbers) != numbers {
             return Err(VectorError::Lengths);
         }
-        if let Some(asked) = self.wanted.dimensions.filter(|asked| *asked != numbers as u64) {
+        if let Some(asked) = self.expected.dimensions.filter(|asked| *asked != numbers as u64) {
             return Err(VectorError::Dimensions { asked, found: numbers });
         }
         self.length += item.length();
@@ -129,7 +129,7 @@ impl Transcoder {
 
     /// The whole translation, in pieces. There must be as many vectors as inputs, in order or with an `index` each.
     pub fn finish(self) -> Result<Vec<Bytes>, VectorError> {
-        let Self { wanted, besides, place, item, mut done, wrong, .. } = self;
+        let Self { expected, besides, place, item, mut done, wrong, .. } = self;
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
@@ -137,7 +137,7 @@ impl Transcoder {
         if !item.is_empty() || serde_json::from_slice::<IgnoredAny>(&besides).is_err() {
             return Err(VectorError::NotJson);
         }
-        if done.len() as u64 != wanted.items {
+        if done.len() as u64 != expected.items {
             return Err(VectorError::Number);
         }
         item::in_order(&mut done)?;

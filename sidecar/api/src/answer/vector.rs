@@ -51,9 +51,9 @@ pub enum VectorError {
     TooLarge,
 }
 
-/// A vector that is right.
+/// A vector that was checked as it stands in an answer: whole, and of numbers only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct CheckedVector {
     /// How many numbers it has.
     pub(super) numbers: usize,
     /// Where what comes behind it begins.

@@ -64,7 +64,7 @@ enum Place {
 
 /// The fields of a JSON object that have a meaning here.
 #[derive(Deserialize)]
-struct Known<'a> {
+struct MetadataFields<'a> {
     #[serde(default, borrow)]
     tags: Option<&'a RawValue>,
     #[serde(default, borrow)]
@@ -95,13 +95,13 @@ impl Metadata {
         let in_body = body.tags.map(|json| tags(json, Place::Field("tags"), "")).transpose()?.flatten();
         let (mut in_metadata, mut user) = (None, None);
         for source in &sources {
-            let known = source.known()?;
-            let tags = known.tags.map(|json| tags(json, source.place, " has `tags` that")).transpose()?.flatten();
+            let fields = source.fields()?;
+            let tags = fields.tags.map(|json| tags(json, source.place, " has `tags` that")).transpose()?.flatten();
             in_metadata = in_metadata.or(tags);
             // The later one goes before the one before it.
             user = match source.place {
-                Place::Field("litellm_metadata") => name("litellm_metadata", "user", known.user)?.or(user),
-                Place::Field(field) => name(field, "user_id", known.user_id)?.or(user),
+                Place::Field("litellm_metadata") => name("litellm_metadata", "user", fields.user)?.or(user),
+                Place::Field(field) => name(field, "user_id", fields.user_id)?.or(user),
                 Place::Header(_) => user,
             };
         }
@@ -185,7 +185,7 @@ impl<'a> Source<'a> {
         Ok(Self { json, place })
     }
 
-    fn known(&self) -> Result<Known<'_>, Malformed> {
+    fn fields(&self) -> Result<MetadataFields<'_>, Malformed> {
         // What was read as an object before is one; a name that stands there twice is not.
         serde_json::from_str(self.json.get())
             .map_err(|_| self.place.wrong(" has `tags`, `user` or `user_id` more than once"))

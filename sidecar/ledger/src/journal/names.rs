@@ -153,19 +153,19 @@ fn set<K: Hash + Eq>(of: &mut HashMap<K, Entry>, key: K, before: Option<Entry>) 
 /// The names of a segment that is read.
 #[derive(Debug, Default)]
 pub(super) struct NamesRead {
-    known: HashMap<u32, Known>,
+    by_number: HashMap<u32, LearnedName>,
 }
 
 /// A name, and what it was read as.
 #[derive(Debug)]
-struct Known {
+struct LearnedName {
     text: Arc<str>,
     period: OnceLock<Option<Arc<BudgetPeriod>>>,
     /// Two names have its number: neither is to be believed.
     is_ambiguous: bool,
 }
 
-impl Known {
+impl LearnedName {
     fn new(text: &str) -> Self {
         Self { text: Arc::from(text), period: OnceLock::new(), is_ambiguous: false }
     }
@@ -179,12 +179,12 @@ impl NamesRead {
     /// Learns the number of a name.
     pub(super) fn learn(&mut self, name: &Name<'_>) {
         let Name::New(number, text) = name else { return };
-        let known = self.known.entry(*number).or_insert_with(|| Known::new(text));
-        known.is_ambiguous |= *known.text != **text;
+        let learned = self.by_number.entry(*number).or_insert_with(|| LearnedName::new(text));
+        learned.is_ambiguous |= *learned.text != **text;
     }
 
-    fn get(&self, number: u32) -> Option<&Known> {
-        self.known.get(&number).filter(|known| !known.is_ambiguous)
+    fn get(&self, number: u32) -> Option<&LearnedName> {
+        self.by_number.get(&number).filter(|learned| !learned.is_ambiguous)
     }
 
     /// The text; none: it is in no record that is whole.
@@ -192,7 +192,7 @@ impl NamesRead {
         match name {
             Name::Known(number) => Some(self.get(*number)?.text.clone()),
             Name::New(number, text) => match self.get(*number) {
-                Some(known) => Some(known.text.clone()),
+                Some(learned) => Some(learned.text.clone()),
                 None => Some(Arc::from(&**text)),
             },
             Name::Plain(text) => Some(Arc::from(&**text)),
@@ -203,8 +203,10 @@ impl NamesRead {
     pub(super) fn period(&self, name: &Name<'_>) -> Option<Arc<BudgetPeriod>> {
         match name {
             Name::Known(number) => self.get(*number)?.period(),
-            Name::New(number, text) => self.get(*number).map_or_else(|| Known::new(text).period(), Known::period),
-            Name::Plain(text) => Known::new(text).period(),
+            Name::New(number, text) => {
+                self.get(*number).map_or_else(|| LearnedName::new(text).period(), LearnedName::period)
+            }
+            Name::Plain(text) => LearnedName::new(text).period(),
         }
     }
 }

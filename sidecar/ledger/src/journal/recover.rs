@@ -17,7 +17,7 @@ use super::{
     record::{Kind, Open, Record, Settled},
     replay::{Replay, ReplayResult, settled_in},
     retention::Progress,
-    segment::{self, Found, Sealed, Tail, TeamPart},
+    segment::{self, RepairedSegment, Sealed, Tail, TeamPart},
     state::{State, carry, reach},
 };
 use crate::journal::JournalMetrics;
@@ -62,7 +62,7 @@ pub(super) fn recover(
     let (mut reached, mut booked) = (number, 0_u64);
     segment::remove_unfinished(&journal).map_err(failed(&journal))?;
     for (first, path) in segment::list(&journal).map_err(failed(&journal))? {
-        let Found { scan, bytes } = segment::repair(&path, &folder.join(DAMAGED)).map_err(failed(&path))?;
+        let RepairedSegment { scan, bytes } = segment::repair(&path, &folder.join(DAMAGED)).map_err(failed(&path))?;
         log_findings(&path, &scan, &metrics);
         let found = summary(path, first, bytes, &scan.records);
         reached = reached.max(found.last);

@@ -209,9 +209,9 @@ impl Tail {
     }
 }
 
-/// What was found in a segment at the start.
+/// A segment of a former process, read and repaired.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct RepairedSegment {
     pub(super) scan: Scan,
     /// Its length after the repair.
     pub(super) bytes: u64,
@@ -219,7 +219,7 @@ pub(super) struct Found {
 
 /// Reads a segment of a former process and repairs it: a record that was never finished is cut off; a damaged stretch is
 /// taken out, and the file as it was is set aside in `aside`.
-pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<Found> {
+pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<RepairedSegment> {
     let bytes = fs::read(path)?;
     let scan = scan(&bytes);
     let end = scan.torn.unwrap_or(bytes.len());
@@ -229,7 +229,7 @@ pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<Found> {
             file.set_len(end as u64)?;
             file.sync_all()?;
         }
-        return Ok(Found { scan, bytes: end as u64 });
+        return Ok(RepairedSegment { scan, bytes: end as u64 });
     }
     set_aside(path, &bytes, aside)?;
     // Written again, and not cut out: what is gone may have had a copy of a name.
@@ -238,7 +238,7 @@ pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<Found> {
         whole.push(record).map_err(io::Error::other)?;
     }
     atomic_file::write(path, whole.content())?;
-    Ok(Found { scan, bytes: whole.content().len() as u64 })
+    Ok(RepairedSegment { scan, bytes: whole.content().len() as u64 })
 }
 
 fn set_aside(path: &Path, bytes: &[u8], aside: &Path) -> io::Result<()> {

@@ -16,7 +16,6 @@ mod holdings;
 mod link;
 mod meter;
 mod names;
-mod owed;
 mod parts;
 mod pending;
 mod pool;
@@ -38,6 +37,7 @@ mod slots;
 mod terms;
 #[cfg(test)]
 mod tree_simulation;
+mod unacknowledged_spend;
 mod waiter;
 mod weigh;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, Follow, Found, Key, Of, Vector, Wanted},
+    cache::{Cache, CacheFill, Follow, Key, Lookup, Of, Vector},
     call::Call,
     policy::Route,
     refusal::Refusal,
@@ -21,7 +21,7 @@ pub(super) struct Inputs {
     keys: Vec<Key>,
     vectors: Vec<Option<Vector>>,
     /// Those that are this call's to ask for.
-    pub(super) wanted: Vec<(usize, Wanted)>,
+    pub(super) missing: Vec<(usize, CacheFill)>,
     /// Those that other calls ask for.
     pub(super) follows: Vec<(usize, Follow)>,
 }
@@ -34,7 +34,7 @@ fn in_one_way(call: &Call) -> String {
 
 impl Inputs {
     /// Reads a call's texts and looks for all of them.
-    pub(super) fn look(call: &Call, route: &Route, cache: &Arc<Cache>) -> Result<Self, Refusal> {
+    pub(super) fn lookup(call: &Call, route: &Route, cache: &Arc<Cache>) -> Result<Self, Refusal> {
         let all = match call.request.input()? {
             Input::Texts(all) => all,
             Input::Tokens(_) => Vec::new(),
@@ -59,8 +59,8 @@ impl Inputs {
             });
         }
         let vectors = vec![None; texts.len()];
-        let (wanted, follows) = (Vec::new(), Vec::new());
-        let mut inputs = Self { texts: Arc::new(texts), order, keys, vectors, wanted, follows };
+        let (missing, follows) = (Vec::new(), Vec::new());
+        let mut inputs = Self { texts: Arc::new(texts), order, keys, vectors, missing, follows };
         inputs.look_for(0..inputs.keys.len(), cache);
         Ok(inputs)
     }
@@ -69,10 +69,10 @@ impl Inputs {
     pub(super) fn look_for(&mut self, places: impl IntoIterator<Item = usize>, cache: &Arc<Cache>) {
         for place in places {
             let Some(key) = self.keys.get(place) else { continue };
-            match cache.look(*key) {
-                Found::Held(vector) => self.put(place, vector),
-                Found::Lead(lead) => self.wanted.push((place, Wanted::Lead(lead))),
-                Found::Follow(follow) => self.follows.push((place, follow)),
+            match cache.lookup(*key) {
+                Lookup::Hit(vector) => self.put(place, vector),
+                Lookup::Lead(lead) => self.missing.push((place, CacheFill::Lead(lead))),
+                Lookup::Follow(follow) => self.follows.push((place, follow)),
             }
         }
     }
@@ -80,12 +80,12 @@ impl Inputs {
     /// Asks for all that others ask for, too.
     pub(super) fn follow_nobody(&mut self, cache: &Arc<Cache>) {
         for (place, _) in std::mem::take(&mut self.follows) {
-            self.wanted.extend(self.keys.get(place).map(|key| (place, cache.alone(*key))));
+            self.missing.extend(self.keys.get(place).map(|key| (place, cache.alone(*key))));
         }
     }
 
     /// All texts, whatever there is of them.
-    pub(super) fn anew(&self, cache: &Arc<Cache>) -> Vec<(usize, Wanted)> {
+    pub(super) fn anew(&self, cache: &Arc<Cache>) -> Vec<(usize, CacheFill)> {
         self.keys.iter().enumerate().map(|(place, key)| (place, cache.alone(*key))).collect()
     }
 

@@ -11,5 +11,5 @@ pub(super) struct Spent {
     pub(super) headers: HeaderMap,
     pub(super) settled: Option<Settled>,
     /// What the vectors take until the answer is made of them.
-    pub(super) held: Vec<MemoryPermit>,
+    pub(super) memory: Vec<MemoryPermit>,
 }

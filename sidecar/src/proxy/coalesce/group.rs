@@ -110,23 +110,23 @@ impl Carrier {
             return None;
         };
         let load: u64 = members.iter().map(|member| backend.load_tokens(member.permit.call())).sum();
-        let room =
+        let take_quota =
             async || BackendQuota::take(&self.accounting, backend, None, || Load { requests: 1, tokens: load }).await;
         let attempt = attempt.or_else(|| backend.health.begin(self.accounting.now().elapsed, true));
         // Where there is no room for all of them there may be some for a few, or at another backend: each finds out.
-        let ready = if members.len() < 2 { None } else { room().await.ok().zip(attempt) };
-        let Some((room, attempt)) = ready else {
+        let ready = if members.len() < 2 { None } else { take_quota().await.ok().zip(attempt) };
+        let Some((quota, attempt)) = ready else {
             go_alone(members);
             return None;
         };
-        Box::pin(self.exchange((backend, remote), (attempt, room, load), members)).await
+        Box::pin(self.exchange((backend, remote), (attempt, quota, load), members)).await
     }
 
     /// A request and its outcome for each call; or the calls, if it was refused for what one of their texts may be to blame for.
     async fn exchange(
         &self,
         (backend, remote): (&Arc<Backend>, &HttpProvider),
-        (mut attempt, room, load): (Attempt, Option<BackendQuota>, u64),
+        (mut attempt, quota, load): (Attempt, Option<BackendQuota>, u64),
         members: Vec<Member>,
     ) -> Option<Vec<Member>> {
         let first = members.first()?;
@@ -175,7 +175,7 @@ impl Carrier {
             Ok(Done { answer, headers, held }) => {
                 // Settled first: what is not right with the vectors does not change what they cost.
                 let settled = settle(backend, together, answer.tokens);
-                used(room, settled.iter().map(|(tokens, _)| tokens).sum());
+                used(quota, settled.iter().map(|(tokens, _)| tokens).sum());
                 match wrong(&answer.vectors, passengers.len() as u64, call.request.dimensions) {
                     None => {
                         attempt.served("served", now);
@@ -196,10 +196,10 @@ impl Carrier {
             Err(Failed { failure, charged }) => {
                 failed(attempt, &failure, (&call, backend), route.manner.cooldown, self.accounting.clock);
                 match charged {
-                    Charged::Unsent => drop(room),
-                    Charged::Nothing => used(room, 0),
-                    Charged::Reported(tokens) => used(room, tokens),
-                    Charged::Maybe => used(room, load),
+                    Charged::Unsent => drop(quota),
+                    Charged::Nothing => used(quota, 0),
+                    Charged::Reported(tokens) => used(quota, tokens),
+                    Charged::Maybe => used(quota, load),
                 }
                 if failure.blame == Blame::Call && matches!(charged, Charged::Nothing | Charged::Maybe) {
                     return Some(again((&self.accounting, &self.tasks), charged, together, passengers).await);
@@ -257,9 +257,9 @@ fn go_alone(members: Vec<Member>) {
     }
 }
 
-fn used(room: Option<BackendQuota>, tokens: u64) {
-    if let Some(room) = room {
-        room.used(tokens);
+fn used(quota: Option<BackendQuota>, tokens: u64) {
+    if let Some(quota) = quota {
+        quota.used(tokens);
     }
 }
 

@@ -11,8 +11,8 @@ use super::*;
 use crate::{
     call_id::CallId,
     telemetry::{
+        call_report::{EmbeddingOptions, Server},
         context::{TraceContext, Trust},
-        report::{EmbeddingOptions, Server},
     },
 };
 
@@ -35,9 +35,9 @@ const SERVER: ([&str; 4], [&str; 3]) = (
     ["error.type", "http.response.status_code", "client.address"],
 );
 
-fn report(trace: &TraceContext) -> Report<'_> {
+fn report(trace: &TraceContext) -> CallReport<'_> {
     let started = Instant::now();
-    Report {
+    CallReport {
         trace,
         call_id: CallId::random(),
         path: "/openai/deployments/small/embeddings".into(),
@@ -61,7 +61,7 @@ fn report(trace: &TraceContext) -> Report<'_> {
         hedges: 0,
         refused: None,
         would_reject: &[("key", "requests_per_minute")],
-        asked: Some(Asked {
+        attempt: Some(AttemptReport {
             label: "shop/openai/east".into(),
             provider: "openai",
             server: Some(Server { address: "api.openai.com".into(), port: 443 }),
@@ -81,7 +81,7 @@ fn trace() -> TraceContext {
     TraceContext::of(&headers, Trust::Callers, |_| false)
 }
 
-fn spans(report: &Report<'_>) -> Vec<SpanData> {
+fn spans(report: &CallReport<'_>) -> Vec<SpanData> {
     of(report, "https", &InstrumentationScope::builder("test").build())
 }
 
@@ -147,8 +147,8 @@ fn a_call_is_a_span_below_its_callers_and_the_asking_one_below_that() {
 fn names_are_those_of_the_conventions_or_ours() {
     let trace = trace();
     let full = report(&trace);
-    let failed = Report { status: Some(502), refused: Some(("provider", "bad_gateway")), ..report(&trace) };
-    let left = Report {
+    let failed = CallReport { status: Some(502), refused: Some(("provider", "bad_gateway")), ..report(&trace) };
+    let left = CallReport {
         status: None,
         answered: None,
         client: Some([127, 0, 0, 1].into()),
@@ -172,11 +172,11 @@ fn names_are_those_of_the_conventions_or_ours() {
 fn errors_are_the_servers_own_or_those_of_the_asking() {
     let trace = trace();
     let refused =
-        |status, scope, reason| Report { status: Some(status), refused: Some((scope, reason)), ..report(&trace) };
+        |status, scope, reason| CallReport { status: Some(status), refused: Some((scope, reason)), ..report(&trace) };
     for (report, server, client) in [
         (refused(429, "key", "requests_per_minute"), None, Some("requests_per_minute")),
         (refused(504, "provider", "timeout"), Some("timeout"), Some("timeout")),
-        (Report { status: None, answered: None, ..report(&trace) }, Some("caller_left"), Some("caller_left")),
+        (CallReport { status: None, answered: None, ..report(&trace) }, Some("caller_left"), Some("caller_left")),
         (report(&trace), None, None),
     ] {
         let spans = spans(&report);
@@ -192,9 +192,9 @@ fn errors_are_the_servers_own_or_those_of_the_asking() {
 fn what_is_not_known_is_not_said() {
     let trace = trace();
     let unsettled = report(&trace);
-    let asked = unsettled.asked.clone().map(|asked| Asked { tokens: None, until: None, ..asked });
+    let attempt = unsettled.attempt.clone().map(|attempt| AttemptReport { tokens: None, until: None, ..attempt });
     let options = Some(EmbeddingOptions { dimensions: None, encoding_format: None });
-    let unsettled = Report { asked, options, usage: Some("unsettled"), ..unsettled };
+    let unsettled = CallReport { attempt, options, usage: Some("unsettled"), ..unsettled };
     let spans_of = spans(&unsettled);
     let said = attributes(spans_of.last().unwrap());
     for name in ["gen_ai.usage.input_tokens", "gen_ai.embeddings.dimension.count", "gen_ai.request.encoding_formats"] {
@@ -202,7 +202,7 @@ fn what_is_not_known_is_not_said() {
     }
     assert_eq!(millis(spans_of.last().unwrap()).1, 90, "nobody has said when it was over");
     assert_eq!(millis(spans_of.first().unwrap()).1, 50, "the answer was there before");
-    let nobody_asked = Report { asked: None, ..report(&trace) };
+    let nobody_asked = CallReport { attempt: None, ..report(&trace) };
     assert_eq!(spans(&nobody_asked).len(), 1);
 }
 

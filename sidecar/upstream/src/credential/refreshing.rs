@@ -75,15 +75,15 @@ struct State<T> {
 struct CachedCredential<T> {
     value: Arc<T>,
     life: Duration,
-    since: Since,
+    requested_at: SuspendAwareInstant,
     /// The provider would not have it.
     doubted: bool,
 }
 
-/// A moment, by two clocks. Tokio's can be paused in tests; the other one runs on while the machine is suspended, when
+/// An instant by two clocks. Tokio's can be paused in tests; the other one runs on while the machine is suspended, when
 /// tokens go on to age.
 #[derive(Clone, Copy)]
-struct Since {
+struct SuspendAwareInstant {
     runtime: Instant,
     machine: Clock,
 }
@@ -94,7 +94,7 @@ struct Failed {
     why: FetchError,
 }
 
-impl Since {
+impl SuspendAwareInstant {
     fn now() -> Self {
         Self { runtime: Instant::now(), machine: Clock::start() }
     }
@@ -106,7 +106,7 @@ impl Since {
 
 impl<T> CachedCredential<T> {
     fn left(&self) -> Duration {
-        self.life.saturating_sub(self.since.elapsed())
+        self.life.saturating_sub(self.requested_at.elapsed())
     }
 
     fn wants_renewal(&self) -> bool {
@@ -187,7 +187,7 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
     /// time as a fetch may take: what is refused when it is new is not refused for its age.
     pub fn doubt(&self) {
         let mut state = self.0.state();
-        if let Some(cached) = state.cached.as_mut().filter(|cached| cached.since.elapsed() > FETCH_LIMIT) {
+        if let Some(cached) = state.cached.as_mut().filter(|cached| cached.requested_at.elapsed() > FETCH_LIMIT) {
             cached.doubted = true;
         }
     }
@@ -197,9 +197,9 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         let (sender, receiver) = watch::channel(None);
         let cell = Arc::clone(&self.0);
         tokio::spawn(async move {
-            let since = Since::now();
+            let requested_at = SuspendAwareInstant::now();
             let fetched = tokio::time::timeout(FETCH_LIMIT, (cell.fetch)()).await.unwrap_or(Err(FetchError::TooSlow));
-            let outcome = cell.keep(since, fetched);
+            let outcome = cell.keep(requested_at, fetched);
             sender.send_replace(Some(outcome));
         });
         receiver
@@ -207,13 +207,13 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
 }
 
 impl<T> Cell<T> {
-    fn keep(&self, since: Since, fetched: Fetched<T>) -> Result<Arc<T>, FetchError> {
+    fn keep(&self, requested_at: SuspendAwareInstant, fetched: Fetched<T>) -> Result<Arc<T>, FetchError> {
         let mut state = self.state();
         state.fetching = None;
         match fetched {
             Ok(Issued { value, life }) if !life.is_zero() => {
                 let value = Arc::new(value);
-                let cached = CachedCredential { value: Arc::clone(&value), life, since, doubted: false };
+                let cached = CachedCredential { value: Arc::clone(&value), life, requested_at, doubted: false };
                 state.before = state.cached.replace(cached).map(|cached| cached.value);
                 if let Some(Failed { times, .. }) = state.failed.take() {
                     tracing::info!(what = %self.what, times, "a credential was renewed after failures");

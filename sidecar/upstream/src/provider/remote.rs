@@ -61,7 +61,7 @@ pub enum Passthrough<T> {
 
 /// What a [`HttpProvider`] is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct HttpProviderSettings {
     /// The API's root.
     pub root: Endpoint,
     /// Headers of every request, beside those that every provider gets, and the credential.
@@ -78,8 +78,8 @@ pub struct Parts {
 
 impl HttpProvider {
     /// Prepares the calls; none: the path leads nowhere.
-    pub fn new(parts: Parts) -> Option<Self> {
-        let Parts { root, more, credential, dialect, pass, batch } = parts;
+    pub fn new(settings: HttpProviderSettings) -> Option<Self> {
+        let HttpProviderSettings { root, more, credential, dialect, pass, batch } = settings;
         let mut headers = root.headers(ROOM);
         headers.extend(more);
         let pass = match pass {
@@ -208,7 +208,7 @@ mod tests {
     fn provider(credential: Credential) -> HttpProvider {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clients = Clients::new(Egress::default()).unwrap();
-        let parts = Parts {
+        let settings = HttpProviderSettings {
             root: Endpoint::new("http://127.0.0.1:1", &clients, None).unwrap(),
             more: HeaderMap::new(),
             credential: Arc::new(credential),
@@ -216,7 +216,7 @@ mod tests {
             pass: Passthrough::At("/v1/embeddings".to_owned()),
             batch: Batch { max_items: None, max_tokens: None, parallel: 1 },
         };
-        HttpProvider::new(parts).unwrap()
+        HttpProvider::new(settings).unwrap()
     }
 
     /// Where a request is made there is time to go through it; where it is sent there is none.

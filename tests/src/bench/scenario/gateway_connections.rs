@@ -22,7 +22,7 @@ const IDLE: usize = 5_000;
 const OTHERS: usize = 500;
 const LOADS: [Load; 3] = [Load::closed(1), Load::closed(64), Load::open(64, 500.0)];
 /// Until what handshakes took is given back.
-const REST: Duration = Duration::from_secs(2);
+const RELEASE_WAIT: Duration = Duration::from_secs(2);
 
 /// A gateway, and what is connected to it.
 struct Busy {
@@ -71,6 +71,6 @@ fn start(stage: &Stage) -> anyhow::Result<Gateway> {
 }
 
 fn resident(stage: &Stage, gateway: &Gateway) -> anyhow::Result<u64> {
-    thread::sleep(if stage.plan.is_trial { REST / 20 } else { REST });
+    thread::sleep(if stage.plan.is_trial { RELEASE_WAIT / 20 } else { RELEASE_WAIT });
     Ok(procfs::memory(gateway.pid()?)?.resident)
 }

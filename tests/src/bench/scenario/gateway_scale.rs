@@ -35,7 +35,7 @@ const LOAD: Load = Load::open(64, 500.0);
 /// Seconds without calls, and as many with a change in each.
 const QUIET_SECONDS: u32 = 5;
 /// Until what the start, or a scrape, took is given back.
-const REST: Duration = Duration::from_secs(2);
+const RELEASE_WAIT: Duration = Duration::from_secs(2);
 
 pub fn run(stage: &Stage) -> anyhow::Result<(Vec<Row>, Vec<Remark>)> {
     stage.responder.prepare(&[Payload::ONE_BASE64])?;
@@ -70,7 +70,7 @@ pub fn run(stage: &Stage) -> anyhow::Result<(Vec<Row>, Vec<Remark>)> {
     remarks.extend(of_changes(&beside, cpu, &gateway)?);
     let scrape = gateway.scrape()?;
     let highest = procfs::memory(gateway.pid())?.highest;
-    thread::sleep(REST);
+    thread::sleep(RELEASE_WAIT);
     remarks.extend([
         Remark::new("one scrape of /metrics", mebibytes(scrape.bytes), "MiB"),
         Remark::new("time of a scrape", scrape.took.as_secs_f64() * 1e3, "ms"),
@@ -143,7 +143,7 @@ fn sizes(many: usize, keys: usize, bytes: u64) -> anyhow::Result<Vec<Remark>> {
 
 fn of_start(started: &[Duration], gateway: &Running) -> anyhow::Result<Vec<Remark>> {
     let start = Spread::of(started.iter().map(|took| took.as_secs_f64() * 1e3)).context("no start")?;
-    thread::sleep(REST);
+    thread::sleep(RELEASE_WAIT);
     Ok(vec![
         Remark::new("from start to ready, median", start.median, "ms"),
         Remark::new("from start to ready, longest", start.max, "ms"),

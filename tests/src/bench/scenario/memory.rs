@@ -20,7 +20,7 @@ use super::super::{
 const MIX: [(Payload, usize); 4] =
     [(Payload::ONE_BASE64, 40), (Payload::ONE_FLOAT, 12), (Payload::BATCH_BASE64, 8), (Payload::BATCH_FLOAT, 4)];
 /// Until what was taken for calls is given back.
-const REST: Duration = Duration::from_secs(10);
+const RELEASE_WAIT: Duration = Duration::from_secs(10);
 
 pub fn run(stage: &Stage) -> anyhow::Result<Vec<Remark>> {
     stage.responder.prepare(&Payload::COMMON)?;
@@ -35,23 +35,23 @@ pub fn run(stage: &Stage) -> anyhow::Result<Vec<Remark>> {
 
 fn of(stage: &Stage, subject: &Subject) -> anyhow::Result<Vec<Remark>> {
     let pid = subject.pid.context("it has no process of its own")?;
-    let rest = if stage.plan.is_trial { REST / 20 } else { REST };
+    let wait = if stage.plan.is_trial { RELEASE_WAIT / 20 } else { RELEASE_WAIT };
     let name = &subject.name;
     let remark =
         |when: String, bytes: u64| anyhow::Ok(Remark::new(format!("{name}: {when}"), procfs::mebibytes(bytes), "MiB"));
     let mut remarks = Vec::new();
-    thread::sleep(rest / 5);
+    thread::sleep(wait / 5);
     remarks.push(remark("idle".to_owned(), procfs::memory(pid)?.resident)?);
     let (mut calls, mut after) = (0, Vec::new());
-    let deadline = stage.deadline(1 + usize::try_from(rest.as_secs())?);
+    let deadline = stage.deadline(1 + usize::try_from(wait.as_secs())?);
     for round in 1..=stage.plan.rounds {
         deadline.check()?;
         calls += mixed(&subject.endpoint, stage.plan.time)?;
         remarks.push(remark(format!("round {round}, at the end of its load"), procfs::memory(pid)?.resident)?);
-        thread::sleep(rest);
+        thread::sleep(wait);
         let resident = procfs::memory(pid)?.resident;
         after.push(procfs::mebibytes(resident));
-        remarks.push(remark(format!("round {round}, {rest:?} after its load"), resident)?);
+        remarks.push(remark(format!("round {round}, {wait:?} after its load"), resident)?);
     }
     remarks.push(remark(format!("highest, over {calls} calls"), procfs::memory(pid)?.highest)?);
     let after = Spread::of(after).context("no rounds")?;

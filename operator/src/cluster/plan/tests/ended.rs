@@ -47,7 +47,7 @@ fn put_route(planner: &mut Planner, route: &str, bytes: usize) {
     planner.cluster.routes.put(name(route), 1, cluster_state::tracked(object, None).unwrap());
 }
 
-fn config_of(files: &Files) -> v1::Config {
+fn config_of(files: &ConfigFiles) -> v1::Config {
     vectoll_config::read_v1(std::str::from_utf8(&files.by_name[v1::FILE]).unwrap()).unwrap()
 }
 

@@ -20,8 +20,8 @@ where
 }
 
 /// What is known of some manifests, with statuses in them.
-fn known_of(manifests: &str) -> Known {
-    let mut known = Known::default();
+fn known_of(manifests: &str) -> KeyContext {
+    let mut known = KeyContext::default();
     for (at, document) in serde_yaml::Deserializer::from_str(manifests).enumerate() {
         let mut object = Value::deserialize(document).unwrap();
         let kind = object["kind"].as_str().unwrap_or_default().to_owned();
@@ -60,7 +60,7 @@ const WORLD: &str = "
  status: {observedGeneration: 1, conditions: [READY]}}
 ";
 
-fn world(changes: &[(&str, &str)]) -> Known {
+fn world(changes: &[(&str, &str)]) -> KeyContext {
     let mut text = WORLD.to_owned();
     for (part, other) in changes {
         assert!(text.contains(part), "{part}");
@@ -74,11 +74,11 @@ fn now() -> Timestamp {
     "2026-11-24T10:00:00Z".parse().unwrap()
 }
 
-fn ask(known: &Known, model: &str) -> Answer {
+fn ask(known: &KeyContext, model: &str) -> Answer {
     answer(known, &ObjectName::new("web", "alice"), model, now())
 }
 
-fn obstacles(known: &Known, model: &str) -> Vec<String> {
+fn obstacles(known: &KeyContext, model: &str) -> Vec<String> {
     let answer = ask(known, model);
     assert_eq!(answer.may, answer.obstacles.is_empty());
     answer.obstacles.into_iter().map(|of| format!("{}: {}", of.of, of.reason)).collect()
@@ -184,7 +184,7 @@ fn prices_are_those_that_sidecars_have_been_told() {
     let mut observed = known.observed.clone();
     observed.secrets.insert(ObjectName::new("models", "openai"), Arc::new(secret));
     let mut config = desired_state(&observed, now()).config(&observed, "web", Credentials::Withhold, None).config;
-    let prices = |known: &Known| -> Vec<(Option<String>, &'static str)> {
+    let prices = |known: &KeyContext| -> Vec<(Option<String>, &'static str)> {
         let route = ask(known, "text-embedding-3-small").route.unwrap();
         route.backends.into_iter().map(|of| (of.price_per_million_tokens, of.price_from)).collect()
     };

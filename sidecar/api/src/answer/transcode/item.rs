@@ -9,7 +9,7 @@ use super::VectorError;
 use crate::{
     answer::{
         binary, list,
-        vector::{EMBEDDING, Found, value},
+        vector::{CheckedVector, EMBEDDING, value},
     },
     request::{EncodingFormat, whole},
 };
@@ -88,7 +88,7 @@ impl Item {
 /// The fields of an object whose vector is plainly right. It is read from the bytes first, which leaves little for a reader of JSON that
 /// knows nothing of vectors: an empty list stands in its place.
 fn without_vector<'a>(json: &str, binary: &mut Vec<u8>, others: &'a mut String) -> Option<Fields<'a>> {
-    let (at, Found { end, .. }) = EMBEDDING.find_iter(json.as_bytes()).find_map(|name| {
+    let (at, CheckedVector { end, .. }) = EMBEDDING.find_iter(json.as_bytes()).find_map(|name| {
         let at = value(json.as_bytes(), name + EMBEDDING.needle().len())?;
         Some((at, read(json.get(at..)?, binary)?))
     })?;
@@ -111,7 +111,7 @@ fn with_vector<'a>(json: &'a str, binary: &mut Vec<u8>) -> Result<Fields<'a>, Ve
 }
 
 /// A vector that is plainly one, in either form, at the beginning of this text.
-fn read(text: &str, binary: &mut Vec<u8>) -> Option<Found> {
+fn read(text: &str, binary: &mut Vec<u8>) -> Option<CheckedVector> {
     binary.clear();
     if text.starts_with('"') { binary::read(text.as_bytes(), binary) } else { list::read(text, binary) }
 }
@@ -119,7 +119,7 @@ fn read(text: &str, binary: &mut Vec<u8>) -> Option<Found> {
 /// A vector in either form, in place of what is in `binary`; none, if it is neither, or has numbers that are none.
 fn read_carefully(vector: &str, binary: &mut Vec<u8>) -> Option<()> {
     let vector = vector.trim_ascii();
-    if let Some(Found { end, .. }) = read(vector, binary) {
+    if let Some(CheckedVector { end, .. }) = read(vector, binary) {
         return (end == vector.len()).then_some(());
     }
     binary.clear();

@@ -15,7 +15,7 @@ use serde_json::{Value, json, value::RawValue};
 use super::{item::numbers, *};
 
 fn transcode(answer: &[u8], format: EncodingFormat, items: u64, piece: usize) -> Result<Vec<u8>, VectorError> {
-    let mut transcoder = Transcoder::new(Wanted { format, items, dimensions: None });
+    let mut transcoder = Transcoder::new(ExpectedVectors { format, items, dimensions: None });
     for piece in answer.chunks(piece) {
         transcoder.feed(piece);
     }
@@ -126,7 +126,7 @@ proptest! {
         let (answer, items) = (answer.as_bytes(), objects.len() as u64);
         let whole = transcode(answer, to, items, usize::MAX);
         for cut in 0..=answer.len() {
-            let mut transcoder = Transcoder::new(Wanted { format: to, items, dimensions: None });
+            let mut transcoder = Transcoder::new(ExpectedVectors { format: to, items, dimensions: None });
             let (before, after) = answer.split_at(cut);
             transcoder.feed(before);
             transcoder.feed(after);
@@ -205,7 +205,7 @@ fn what_is_not_right_is_not_translated() {
 #[test]
 fn other_dimensions_than_were_asked_for_are_a_fault() {
     let with = |dimensions| {
-        let mut transcoder = Transcoder::new(Wanted { format: EncodingFormat::Base64, items: 1, dimensions });
+        let mut transcoder = Transcoder::new(ExpectedVectors { format: EncodingFormat::Base64, items: 1, dimensions });
         transcoder.feed(br#"{"data":[{"embedding":[1,2]}]}"#);
         transcoder.finish().map(|_| ())
     };

@@ -7,12 +7,12 @@ use vectoll_config::{PicoUsd, is_calendars, v1::Budget};
 use super::{
     meter::Meter,
     names::{at_ms, period_of},
-    owed::Owed,
+    unacknowledged_spend::UnacknowledgedSpend,
 };
 use crate::store::protocol::PeriodName;
 use vectoll_ledger::charge::BudgetPeriod;
 
-/// Money of one period. The store reserves for this sidecar what is free, open and owed together ([`BudgetBalance::held`]): so what
+/// Money of one period. The store reserves for this sidecar what is free, open and unacknowledged together ([`BudgetBalance::held`]): so what
 /// all sidecars have spent and may yet spend is never more than was granted.
 #[derive(Debug)]
 pub(super) struct BudgetBalance {
@@ -24,8 +24,8 @@ pub(super) struct BudgetBalance {
     pub(super) free: PicoUsd,
     /// Reserved by calls under way.
     pub(super) open: PicoUsd,
-    /// Spent, and not known to be in the store's ledger.
-    owed: Owed,
+    /// Spent, and not acknowledged by the store.
+    unacknowledged: UnacknowledgedSpend,
     /// What the store said is taken in all, when it was last asked.
     pub(super) taken: Option<PicoUsd>,
     /// When that was.
@@ -53,7 +53,7 @@ impl BudgetBalance {
             charge,
             free: PicoUsd::ZERO,
             open: PicoUsd::ZERO,
-            owed: Owed::default(),
+            unacknowledged: UnacknowledgedSpend::default(),
             taken: None,
             taken_at: Duration::ZERO,
             shared: false,
@@ -135,17 +135,17 @@ impl BudgetBalance {
 
     /// Spend that the store is yet to be told, by the number of its settlement.
     pub(super) fn owe(&mut self, number: u64, spent: PicoUsd) {
-        self.owed.add(number, spent);
+        self.unacknowledged.add(number, spent);
     }
 
     /// The store has all settlements up to this one.
-    pub(super) fn known(&mut self, upto: u64) {
-        self.owed.known(upto);
+    pub(super) fn acknowledge(&mut self, upto: u64) {
+        self.unacknowledged.acknowledge(upto);
     }
 
     /// What the store is to reserve for this sidecar once it has all settlements up to this one.
     pub(super) fn held(&self, upto: u64) -> PicoUsd {
-        self.free.plus(self.open).plus(self.owed.beyond(upto))
+        self.free.plus(self.open).plus(self.unacknowledged.beyond(upto))
     }
 
     /// Whether there is nothing to be told of it, and no money of it is likely to be wanted before there is another call.
@@ -156,7 +156,7 @@ impl BudgetBalance {
     /// Whether nothing is under way in it.
     pub(super) fn is_idle(&self) -> bool {
         self.open == PicoUsd::ZERO
-            && self.owed.is_empty()
+            && self.unacknowledged.is_empty()
             && self.free == PicoUsd::ZERO
             && self.waiting == 0
             && self.in_store == Some(PicoUsd::ZERO)

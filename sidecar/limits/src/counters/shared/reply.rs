@@ -59,7 +59,7 @@ impl Session {
         let grants = reply.pause == 0;
         self.holdings.for_dirty(|_, holding| {
             for balance in &mut holding.balances {
-                balance.known(reply.spent_to);
+                balance.acknowledge(reply.spent_to);
                 balance.shared &= !grants;
             }
         });

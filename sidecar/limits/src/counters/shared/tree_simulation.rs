@@ -38,7 +38,8 @@ const TEAMS: [&str; 5] = ["org", "division", "other-division", "search", "ads"];
 /// Those whose keys call.
 const CALLERS: [&str; 3] = ["search", "ads", "division"];
 
-type Waiting = Pin<Box<dyn Future<Output = Result<QuotaReservation, Denial>>>>;
+/// A reservation that waits for the store.
+type PendingReserve = Pin<Box<dyn Future<Output = Result<QuotaReservation, Denial>>>>;
 
 /// One call, and how far it has come.
 struct SimulatedCall {
@@ -50,7 +51,7 @@ struct SimulatedCall {
 struct Running {
     call: SimulatedCall,
     quota: SharedReservation,
-    owed: SharedReservation,
+    of_backend: SharedReservation,
     charges: Vec<Arc<BudgetPeriod>>,
 }
 
@@ -68,7 +69,7 @@ struct Sidecar {
     epoch: u64,
     running: Vec<Running>,
     /// For its own Teams, and then for the backend.
-    waiting: Vec<(SimulatedCall, Option<SharedReservation>, Waiting)>,
+    waiting: Vec<(SimulatedCall, Option<SharedReservation>, PendingReserve)>,
     journal: Vec<Settled>,
 }
 
@@ -168,7 +169,7 @@ impl Tree {
         team: &Uid,
         scopes: &[Scope<'_>],
         tokens: u64,
-    ) -> Result<QuotaReservation, Option<Waiting>> {
+    ) -> Result<QuotaReservation, Option<PendingReserve>> {
         let ask = ReserveRequest {
             team,
             scopes,
@@ -203,15 +204,15 @@ impl Tree {
         let quota = shared(quota);
         let backend = uid("backend");
         match self.reserve(at, &backend, &[self.scope("backend")], call.tokens) {
-            Ok(owed) => self.begin(at, call, quota, shared(owed)),
+            Ok(of_backend) => self.begin(at, call, quota, shared(of_backend)),
             Err(Some(waiting)) => self.sidecars[at].waiting.push((call, Some(quota), waiting)),
             Err(None) => self.sidecars[at].counters.give_back(quota),
         }
     }
 
-    fn begin(&mut self, at: usize, mut call: SimulatedCall, quota: SharedReservation, owed: SharedReservation) {
+    fn begin(&mut self, at: usize, mut call: SimulatedCall, quota: SharedReservation, of_backend: SharedReservation) {
         call.scopes.push(account_of("backend"));
-        let charges: Vec<_> = quota.charges.iter().chain(&owed.charges).cloned().collect();
+        let charges: Vec<_> = quota.charges.iter().chain(&of_backend.charges).cloned().collect();
         let counted: BTreeSet<&'static str> =
             charges.iter().map(|charge| name_of(&Account::from(&charge.account))).collect();
         let expected: BTreeSet<&'static str> =
@@ -222,7 +223,7 @@ impl Tree {
         }
         self.admitted.push((self.now, call.tokens, call.scopes.clone()));
         let scopes = call.scopes.clone();
-        self.sidecars[at].running.push(Running { call, quota, owed, charges });
+        self.sidecars[at].running.push(Running { call, quota, of_backend, charges });
         for account in &scopes {
             self.hold_promises(account);
         }
@@ -258,12 +259,12 @@ impl Tree {
         let place = self.rng.usize(0..self.sidecars[at].running.len());
         let used = self.rng.u64(0..=self.sidecars[at].running[place].call.tokens);
         let now = self.moment();
-        let Running { call, quota, owed, charges } = self.sidecars[at].running.swap_remove(place);
+        let Running { call, quota, of_backend, charges } = self.sidecars[at].running.swap_remove(place);
         let number = self.settle(at, &call, used, charges);
         let used = Used { tokens: used, money: PicoUsd::new(used * PRICE) };
         let sidecar = &self.sidecars[at];
         sidecar.counters.settle(quota, used, number, now);
-        sidecar.counters.settle(owed, used, number, now);
+        sidecar.counters.settle(of_backend, used, number, now);
     }
 
     fn settle(&mut self, at: usize, call: &SimulatedCall, tokens: u64, charges: Vec<Arc<BudgetPeriod>>) -> u64 {
@@ -372,7 +373,7 @@ impl Tree {
             match (waiting.as_mut().poll(&mut context), quota) {
                 (Poll::Pending, quota) => self.sidecars[at].waiting.push((call, quota, waiting)),
                 (Poll::Ready(Ok(had)), None) => self.at_backend(at, call, had),
-                (Poll::Ready(Ok(owed)), Some(quota)) => self.begin(at, call, quota, shared(owed)),
+                (Poll::Ready(Ok(of_backend)), Some(quota)) => self.begin(at, call, quota, shared(of_backend)),
                 (Poll::Ready(Err(_)), Some(quota)) => self.sidecars[at].counters.give_back(quota),
                 (Poll::Ready(Err(_)), None) => {}
             }
@@ -436,18 +437,19 @@ impl Tree {
             assert!(sidecar.waiting.is_empty(), "calls are left");
             assert_eq!(sidecar.counters.open(), crate::counters::Open::default());
         }
-        let mut owed: HashMap<(Uid, Account, Arc<str>), u64> = HashMap::new();
+        let mut spent_by_account: HashMap<(Uid, Account, Arc<str>), u64> = HashMap::new();
         let mut own: BTreeMap<Uid, (u64, u64, u64)> = BTreeMap::new();
         for settled in self.sidecars.iter().flat_map(|sidecar| &sidecar.journal) {
             for charge in &settled.charges {
                 let owner = charge.account.owner().unwrap_or(&settled.team).clone();
-                *owed.entry((owner, Account::from(&charge.account), period_of(charge).name)).or_default() +=
-                    settled.money;
+                *spent_by_account
+                    .entry((owner, Account::from(&charge.account), period_of(charge).name))
+                    .or_default() += settled.money;
             }
             let (calls, tokens, money) = own.entry(settled.team.clone()).or_default();
             (*calls, *tokens, *money) = (*calls + 1, *tokens + settled.tokens, *money + settled.money);
         }
-        for ((owner, account, period), sum) in owed {
+        for ((owner, account, period), sum) in spent_by_account {
             let (spent, held) = self.stores[&owner].money(&account_name(&account), &period);
             assert_eq!((spent, held), (PicoUsd::new(sum), PicoUsd::ZERO), "{account:?} {period}");
         }

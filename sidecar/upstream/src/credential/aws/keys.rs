@@ -67,9 +67,10 @@ pub fn read(content: &[u8]) -> Result<Keys, &'static str> {
     })
 }
 
-type Found = (Option<String>, Option<String>, Option<String>);
+/// Access key ID, secret access key and session token, as far as a file has them.
+type KeyFields = (Option<String>, Option<String>, Option<String>);
 
-fn lines(text: &str) -> Found {
+fn lines(text: &str) -> KeyFields {
     let (mut id, mut secret, mut session) = (None, None, None);
     let mut ours = true;
     for line in text.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';'])) {

@@ -7,7 +7,7 @@ use super::*;
 use crate::credential::{Payload, Secret};
 
 /// 2015-08-30T12:36:00Z, the moment of the published suite.
-const MOMENT: Duration = Duration::from_mins(24_015_636);
+const SIGNED_AT: Duration = Duration::from_mins(24_015_636);
 const SCOPE: &str = "AKIDEXAMPLE/20150830/us-east-1/service/aws4_request";
 
 fn keys(session: Option<&str>) -> Keys {
@@ -34,7 +34,7 @@ fn signed(
     let sign = |body: &Payload| {
         let mut map = map.clone();
         let mut request = Unsigned { method, url: &url, headers: &mut map, body };
-        put(&mut request, &scope, &keys(session), SystemTime::UNIX_EPOCH + MOMENT).unwrap();
+        put(&mut request, &scope, &keys(session), SystemTime::UNIX_EPOCH + SIGNED_AT).unwrap();
         map
     };
     let bytes = body.as_bytes().to_vec();
@@ -181,7 +181,7 @@ fn a_path_is_encoded_once_more_for_the_signature() {
         body: &Payload::plain(&b"{}"[..]),
     };
     let scope = Scope { region: "us-east-1".to_owned(), service: "bedrock".to_owned() };
-    put(&mut request, &scope, &keys(None), SystemTime::UNIX_EPOCH + MOMENT).unwrap();
+    put(&mut request, &scope, &keys(None), SystemTime::UNIX_EPOCH + SIGNED_AT).unwrap();
     let canonical = "POST\n/model/amazon.titan-embed-text-v2%253A0/invoke\n\ncontent-type:application/json\n\
         host:bedrock-runtime.us-east-1.amazonaws.com\nx-amz-date:20150830T123600Z\n\ncontent-type;host;x-amz-date\n\
         44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";

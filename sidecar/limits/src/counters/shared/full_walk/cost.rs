@@ -6,7 +6,7 @@ use vectoll_config::{PicoUsd, Uid};
 
 use super::{
     super::{Batch, TERMS, admit::Reserved, session::Session},
-    twins::{Asked, Sidecar, WALL, budget, identity, moment, owed_by},
+    twins::{Sidecar, TwinCall, WALL, budget, identity, moment, user_budget_period},
 };
 use crate::{
     counters::{Account, ReserveRequest, Scope, sweep_pace::MAX_SLICE},
@@ -30,7 +30,7 @@ impl Pair {
     fn with_idle_users(users: usize, walks_all: bool) -> Self {
         let mut session = Session::new(TERMS);
         for user in 0..users {
-            session.owe(&owed_by(&format!("idle-{user}")), 1, PicoUsd::new(5));
+            session.owe(&user_budget_period(&format!("idle-{user}")), 1, PicoUsd::new(5));
         }
         if walks_all {
             session.holdings.walk_all();
@@ -157,8 +157,8 @@ fn idle_accounts_are_forgotten_in_slices() {
 #[test]
 fn a_holding_that_waits_or_is_held_is_never_forgotten() {
     let mut sidecar = Sidecar::new(false);
-    let asked = Asked { user: 1, tokens: 5, version: 0b0111_1111 };
-    assert_eq!(sidecar.call(asked, 5_000), "waits");
+    let call = TwinCall { user: 1, tokens: 5, version: 0b0111_1111 };
+    assert_eq!(sidecar.call(call, 5_000), "waits");
     sidecar.send(5_000);
     sidecar.answer(0, 5_001);
     assert_eq!(sidecar.collect().len(), 1);

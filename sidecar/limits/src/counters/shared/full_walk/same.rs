@@ -2,12 +2,12 @@
 
 use proptest::prelude::*;
 
-use super::twins::{Asked, Sidecar};
+use super::twins::{Sidecar, TwinCall};
 
 #[derive(Clone, Debug)]
 enum Step {
     Pause(u64),
-    Call(Asked),
+    Call(TwinCall),
     End(usize, u64),
     GiveBack(usize),
     Owe(u8, u64),
@@ -21,11 +21,11 @@ enum Step {
 /// One exchange and its answer, with a pause before each.
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let versions = prop_oneof![Just(0b0010_1111_u8), Just(0b0111_1111), Just(0b0010_0100), any::<u8>()];
-    let asked = (0..5u8, 1..40u64, versions).prop_map(|(user, tokens, version)| Asked { user, tokens, version });
+    let call = (0..5u8, 1..40u64, versions).prop_map(|(user, tokens, version)| TwinCall { user, tokens, version });
     let pause = prop_oneof![6 => 0..300u64, 3 => 300..3_000u64, 1 => 3_000..70_000u64];
     let step = prop_oneof![
         4 => pause.prop_map(Step::Pause),
-        6 => asked.prop_map(Step::Call),
+        6 => call.prop_map(Step::Call),
         4 => (any::<usize>(), 0..60u64).prop_map(|(place, used)| Step::End(place, used)),
         1 => any::<usize>().prop_map(Step::GiveBack),
         1 => (0..5u8, 0..1_000u64).prop_map(|(user, money)| Step::Owe(user, money)),
@@ -55,7 +55,7 @@ proptest! {
             let found = twins.each_mut().map(|sidecar| {
                 let said = match &step {
                     Step::Pause(_) => String::new(),
-                    Step::Call(asked) => sidecar.call(*asked, ms),
+                    Step::Call(call) => sidecar.call(*call, ms),
                     Step::End(place, used) => {
                         sidecar.end(*place, *used, ms);
                         String::new()

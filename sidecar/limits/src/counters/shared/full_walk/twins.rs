@@ -34,12 +34,12 @@ use vectoll_ledger::{
 pub(super) const WALL: u64 = 1_790_035_188_000;
 pub(super) const PRICE: u64 = 1_000_000;
 
-/// What accounts are held to, by turns.
+/// A call of a user, under one version of the limits.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct TwinCall {
     pub(super) user: u8,
     pub(super) tokens: u64,
-    /// Which accounts are limited to what.
+    /// Which accounts are limited, and to what: a bit each.
     pub(super) version: u8,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn identity() -> Identity {
 }
 
 /// A charge of a user's budget, as the journal of an earlier process has it.
-pub(super) fn owed_by(user: &str) -> Arc<BudgetPeriod> {
+pub(super) fn user_budget_period(user: &str) -> Arc<BudgetPeriod> {
     let Budget { period, time_zone, .. } = budget(1, Period::Total);
     let start = vectoll_config::stretch(&budget(1, Period::Total), moment(0).wall).start;
     Arc::new(BudgetPeriod {
@@ -96,8 +96,8 @@ impl Sidecar {
     }
 
     /// What became of it, in words.
-    pub(super) fn call(&mut self, asked: Asked, ms: u64) -> String {
-        let Asked { user, tokens, version } = asked;
+    pub(super) fn call(&mut self, call: TwinCall, ms: u64) -> String {
+        let TwinCall { user, tokens, version } = call;
         let (team, key, name) = (Uid::new("team"), Uid::new("key"), format!("user-{user}"));
         let is = |bit: u8| version & (1 << bit) > 0;
         let limits = |rate: bool, parallel: bool, tokens: u64| Limits {
@@ -125,7 +125,7 @@ impl Sidecar {
         let money = PicoUsd::new(tokens * PRICE);
         let ask = ReserveRequest { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
         match self.session.reserve(&ask, moment(ms)) {
-            Reserved::Now(outcome) => self.told(outcome),
+            Reserved::Now(outcome) => self.record(outcome),
             Reserved::Later(outcome) => {
                 self.waiting.push(outcome);
                 "waits".into()
@@ -133,7 +133,7 @@ impl Sidecar {
         }
     }
 
-    fn told(&mut self, outcome: Outcome) -> String {
+    fn record(&mut self, outcome: Outcome) -> String {
         match outcome {
             Ok(reservation) => {
                 let parts = |(rate, parts): (Rate, &[Part])| {
@@ -153,7 +153,7 @@ impl Sidecar {
         }
     }
 
-    /// Calls that waited and were told.
+    /// What became of calls that waited, in words.
     pub(super) fn collect(&mut self) -> Vec<String> {
         let mut outcomes = Vec::new();
         self.waiting.retain_mut(|waiting| match waiting.try_recv() {
@@ -164,7 +164,7 @@ impl Sidecar {
             Err(oneshot::error::TryRecvError::Empty) => true,
             Err(oneshot::error::TryRecvError::Closed) => false,
         });
-        outcomes.into_iter().map(|outcome| self.told(outcome)).collect()
+        outcomes.into_iter().map(|outcome| self.record(outcome)).collect()
     }
 
     pub(super) fn end(&mut self, place: usize, used: u64, ms: u64) {
@@ -188,7 +188,7 @@ impl Sidecar {
     /// Spend that a former process settled.
     pub(super) fn owe(&mut self, user: u8, money: u64) {
         let number = self.journal.last().map_or(0, |settled| settled.number) + 1;
-        let charge = owed_by(&format!("user-{user}"));
+        let charge = user_budget_period(&format!("user-{user}"));
         self.session.owe(&charge, number, PicoUsd::new(money));
         self.journal.push(Settled { number, tokens: 1, money, charges: vec![charge] });
     }

@@ -8,7 +8,7 @@ use super::{
         TERMS, admit::Reserved, holding::Taken, pool::Source, reservation::Outcome, session::Session, settled::Settled,
     },
     config::{KEYS, MODELS, PRICE, USERS, account_named, accounts_of, team},
-    simulated_cluster::{Admission, Event, Running, SimulatedCall, SimulatedCluster, Waiting},
+    simulated_cluster::{Admission, Event, Running, SimulatedCall, SimulatedCluster, WaitingCall},
 };
 use crate::counters::{Account, ReserveRequest, Scope, account_name, period_of};
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};
@@ -52,7 +52,7 @@ impl SimulatedCluster {
         let ask = ReserveRequest { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
         match session.reserve(&ask, now) {
             Reserved::Now(outcome) => self.admitted(at, outcome, call),
-            Reserved::Later(outcome) => sidecar.waiting.push(Waiting { outcome, call, config: version }),
+            Reserved::Later(outcome) => sidecar.waiting.push(WaitingCall { outcome, call, config: version }),
         }
         self.wake(at);
     }

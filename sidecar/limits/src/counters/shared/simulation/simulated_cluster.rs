@@ -75,7 +75,7 @@ pub(super) struct Running {
 }
 
 /// One call that waits for the store.
-pub(super) struct Waiting {
+pub(super) struct WaitingCall {
     pub(super) outcome: oneshot::Receiver<Outcome>,
     pub(super) call: SimulatedCall,
     /// The version of the config that it came under.
@@ -100,7 +100,7 @@ pub(super) struct Sidecar {
     /// It takes no more calls.
     pub(super) leaving: bool,
     pub(super) calls: BTreeMap<u64, Running>,
-    pub(super) waiting: Vec<Waiting>,
+    pub(super) waiting: Vec<WaitingCall>,
     pub(super) journal: Vec<Settled>,
     /// Exchanges on their way: number, content, and the answer once there is one.
     pub(super) flying: VecDeque<(Message, Exchange, Option<Reply>)>,

@@ -1,19 +1,20 @@
-//! Spend that the store is not known to have.
+//! Spend that the store has not acknowledged.
 
 use std::collections::VecDeque;
 
 use vectoll_config::PicoUsd;
 
-/// Spend of one budget's period, by the numbers of the settlements. Sums cost what was settled or told since, not what is owed.
+/// Spend of one budget's period, by the numbers of the settlements. Summing up costs what was settled or acknowledged
+/// since, not all that is kept.
 #[derive(Debug, Default)]
-pub(super) struct Owed {
+pub(super) struct UnacknowledgedSpend {
     /// In the order of the numbers.
     settled: VecDeque<(u64, PicoUsd)>,
     /// All of it. Wider than money: it neither stops at the largest amount nor has to be added up again.
     sum: u128,
 }
 
-impl Owed {
+impl UnacknowledgedSpend {
     pub(super) fn add(&mut self, number: u64, spent: PicoUsd) {
         if spent == PicoUsd::ZERO {
             return;
@@ -28,7 +29,7 @@ impl Owed {
     }
 
     /// The store has all settlements up to this one.
-    pub(super) fn known(&mut self, upto: u64) {
+    pub(super) fn acknowledge(&mut self, upto: u64) {
         while let Some((_, spent)) = self.settled.pop_front_if(|(number, _)| *number <= upto) {
             self.sum -= u128::from(spent.pico());
         }
@@ -36,9 +37,9 @@ impl Owed {
 
     /// What is left once the store has all settlements up to this one.
     pub(super) fn beyond(&self, upto: u64) -> PicoUsd {
-        let told = self.settled.iter().take_while(|(number, _)| *number <= upto);
-        let told: u128 = told.map(|(_, spent)| u128::from(spent.pico())).sum();
-        PicoUsd::new(u64::try_from(self.sum - told).unwrap_or(u64::MAX))
+        let acknowledged = self.settled.iter().take_while(|(number, _)| *number <= upto);
+        let acknowledged: u128 = acknowledged.map(|(_, spent)| u128::from(spent.pico())).sum();
+        PicoUsd::new(u64::try_from(self.sum - acknowledged).unwrap_or(u64::MAX))
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,34 +56,34 @@ mod tests {
     #[derive(Clone, Debug)]
     enum Step {
         Add(u64, u64),
-        Known(u64),
+        Acknowledge(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         // Some amounts are as large as there are.
         let spent = prop_oneof![9 => 0..1_000u64, 1 => Just(u64::MAX)];
-        prop_oneof![3 => (0..60u64, spent).prop_map(|(number, spent)| Step::Add(number, spent)), 1 => (0..60u64).prop_map(Step::Known)]
+        prop_oneof![3 => (0..60u64, spent).prop_map(|(number, spent)| Step::Add(number, spent)), 1 => (0..60u64).prop_map(Step::Acknowledge)]
     }
 
     proptest! {
         #[test]
         fn running_sums_are_those_of_adding_up(steps in prop::collection::vec(step(), 1..60), upto in 0..60u64) {
-            let (mut owed, mut all) = (Owed::default(), Vec::new());
+            let (mut spend, mut all) = (UnacknowledgedSpend::default(), Vec::new());
             for step in steps {
                 match step {
                     Step::Add(number, spent) => {
-                        owed.add(number, PicoUsd::new(spent));
+                        spend.add(number, PicoUsd::new(spent));
                         all.push((number, spent));
                     }
-                    Step::Known(upto) => {
-                        owed.known(upto);
+                    Step::Acknowledge(upto) => {
+                        spend.acknowledge(upto);
                         all.retain(|(number, _)| *number > upto);
                     }
                 }
                 let left = all.iter().filter(|(number, _)| *number > upto);
                 let left = left.fold(PicoUsd::ZERO, |sum, (_, spent)| sum.plus(PicoUsd::new(*spent)));
-                prop_assert_eq!(owed.beyond(upto), left);
-                prop_assert_eq!(owed.is_empty(), all.iter().all(|(_, spent)| *spent == 0));
+                prop_assert_eq!(spend.beyond(upto), left);
+                prop_assert_eq!(spend.is_empty(), all.iter().all(|(_, spent)| *spent == 0));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What people are told: each thing once, when it changes.
+//! Logs problems and conditions: each once, when it changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,16 +8,16 @@ use crate::{
     observed_state::ResourceRef,
 };
 
-/// What was told so far.
+/// What was logged so far, so that only changes are.
 #[derive(Default)]
-pub(super) struct Report {
+pub(super) struct ChangeLogger {
     problems: BTreeSet<Problem>,
     conditions: BTreeMap<ResourceRef, Vec<Condition>>,
     trouble: Option<String>,
-    told_empty: bool,
+    logged_empty: bool,
 }
 
-impl Report {
+impl ChangeLogger {
     /// Files that cannot be read as they are.
     pub(super) fn problems(&mut self, problems: Vec<Problem>) {
         let problems: BTreeSet<Problem> = problems.into_iter().collect();
@@ -38,10 +38,10 @@ impl Report {
 
     /// Conditions of all resources.
     pub(super) fn conditions(&mut self, conditions: &BTreeMap<ResourceRef, Vec<Condition>>) {
-        if conditions.is_empty() && !self.told_empty {
+        if conditions.is_empty() && !self.logged_empty {
             tracing::warn!("there is no ApiKey, Team or ModelRoute in the folder: every call will be refused");
         }
-        self.told_empty = conditions.is_empty();
+        self.logged_empty = conditions.is_empty();
         for (of, found) in conditions {
             let before = self.conditions.get(of);
             let changed: Vec<&Condition> =

@@ -8,16 +8,16 @@ use std::{
 use vectoll_config::{ObjectName, v1::MAX_TREE_DEPTH};
 use vectoll_crds::{ApiKeySpec, TeamSpec};
 
-use crate::{consent::allows, model_set::ModelSet, observed_state::Reach};
+use crate::{consent::allows, model_set::ModelSet, observed_state::ReachableModels};
 
 /// What the keys of a namespace may use in each namespace where they look for routes. A key whose Team is not there, or does not allow the
 /// namespace, may use nothing.
-pub(crate) fn reach_of<'a>(
+pub(crate) fn reachable_models<'a>(
     namespace: &str,
     labels: &BTreeMap<String, String>,
     keys: impl Iterator<Item = &'a ApiKeySpec>,
     team_of: impl Fn(&ObjectName) -> Option<&'a TeamSpec>,
-) -> Reach {
+) -> ReachableModels {
     // Of thousands of keys most say the same.
     let distinct: BTreeSet<(&str, &str, Option<&[String]>)> = keys
         .map(|key| {
@@ -25,7 +25,7 @@ pub(crate) fn reach_of<'a>(
             (of, key.team_ref.name.as_str(), key.models.as_deref())
         })
         .collect();
-    let mut reach: BTreeMap<String, ModelSet> = BTreeMap::new();
+    let mut models_by_namespace: BTreeMap<String, ModelSet> = BTreeMap::new();
     for (of, name, models) in distinct {
         let Some(team) = team_of(&ObjectName::new(of, name)) else { continue };
         if !allows(&team.allowed_namespaces, of, namespace, Some(labels)) {
@@ -44,10 +44,10 @@ pub(crate) fn reach_of<'a>(
         let searched: BTreeSet<&str> =
             [namespace, of].into_iter().chain(team.route_namespaces.iter().map(String::as_str)).collect();
         for target in searched {
-            reach.entry(target.to_owned()).or_default().extend(models.clone());
+            models_by_namespace.entry(target.to_owned()).or_default().extend(models.clone());
         }
     }
-    reach.into_iter().map(|(target, models)| (target, Arc::new(models))).collect()
+    models_by_namespace.into_iter().map(|(target, models)| (target, Arc::new(models))).collect()
 }
 
 #[cfg(test)]
@@ -68,13 +68,13 @@ mod tests {
             key("{teamRef: {name: gone, namespace: platform}}"),
         ];
         let known = ObjectName::new("platform", "search");
-        let reach = |labels: BTreeMap<String, String>| {
-            reach_of("shop", &labels, keys.iter(), |name| (*name == known).then_some(&team))
+        let reachable = |labels: BTreeMap<String, String>| {
+            reachable_models("shop", &labels, keys.iter(), |name| (*name == known).then_some(&team))
         };
-        let found = reach(BTreeMap::from([("tier".to_owned(), "gold".to_owned())]));
+        let found = reachable(BTreeMap::from([("tier".to_owned(), "gold".to_owned())]));
         assert_eq!(found.keys().collect::<Vec<_>>(), ["models", "platform", "shop"]);
         let expected = ModelSet::of_list(Some(&["small-1".to_owned(), "large".to_owned()]));
         assert!(found.values().all(|models| **models == expected), "{found:?}");
-        assert!(reach(BTreeMap::new()).is_empty(), "the Team does not allow it");
+        assert!(reachable(BTreeMap::new()).is_empty(), "the Team does not allow it");
     }
 }

@@ -1,8 +1,8 @@
 //! Calls that wait for room in a limit, where their key lets them, instead of being refused.
 //!
-//! Each scope that has no room has a line: who came first goes first, and nobody overtakes those who wait there. Only the head of a
-//! line asks for room, when there is to be some; the others wait for their turn. A call whose wait cannot succeed is refused at once,
-//! and one whose caller leaves has left its line.
+//! Each scope that has no room has a queue: who came first goes first, and nobody overtakes those who wait there. Only the head of a
+//! queue asks for room, when there is to be some; the others wait for their turn. A call whose wait cannot succeed is refused at once,
+//! and one whose caller leaves has left its queue.
 
 use std::{
     collections::HashMap,
@@ -23,44 +23,44 @@ use vectoll_limits::counters::{Account, Retry, Scope};
 use crate::call::Call;
 
 /// The most calls that wait in a sidecar. Each holds what it has read.
-const MAX_WAITING: usize = 1_024;
-/// The head of a line looks again after this time at the latest: what others give back makes room sooner than was said.
-const LOOK: Duration = Duration::from_millis(250);
+const MAX_WAITING_CALLS: usize = 1_024;
+/// The head of a queue tries again after this time at the latest: what others give back makes room sooner than was said.
+const RETRY_PERIOD: Duration = Duration::from_millis(250);
 /// And so soon where room depends on calls under way alone.
-const LOOK_FOR_A_CALL: Duration = Duration::from_millis(10);
+const RETRY_PERIOD_WHEN_FREE: Duration = Duration::from_millis(10);
 
-/// All lines.
+/// The queues of all scopes.
 #[derive(Debug)]
-pub struct WaitingLines {
-    lines: Mutex<HashMap<Account, Weak<Line>>>,
+pub struct WaitQueues {
+    queues: Mutex<HashMap<Account, Weak<WaitQueue>>>,
     /// How many calls wait, in all of them.
     waiting: Arc<AtomicUsize>,
     metrics: WaitMetrics,
 }
 
-/// Those who wait for room in one scope. It is there for as long as somebody is in it.
+/// The calls that wait for room in one scope. It is there for as long as somebody is in it.
 #[derive(Debug)]
-struct Line {
+struct WaitQueue {
     /// Whose turn it is. Fair: in the order in which they came.
     turn: Arc<Semaphore>,
-    /// When the head looks for room again, as far as it knows.
+    /// When the head tries again, as far as it knows.
     room_at: Mutex<Option<Instant>>,
 }
 
-/// The head of a line.
+/// The head of a queue.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct QueueHead {
     account: Account,
-    line: Arc<Line>,
+    queue: Arc<WaitQueue>,
     _turn: OwnedSemaphorePermit,
-    _counted: Counted,
+    _counted: WaitingGuard,
 }
 
-/// One of those that wait.
+/// Counts a call as one that waits, until it is dropped.
 #[derive(Debug)]
-struct Counted(Arc<AtomicUsize>, IntGauge);
+struct WaitingGuard(Arc<AtomicUsize>, IntGauge);
 
-impl Drop for Counted {
+impl Drop for WaitingGuard {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
         self.1.dec();
@@ -71,66 +71,66 @@ impl Drop for Counted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoWait;
 
-impl WaitingLines {
+impl WaitQueues {
     /// None yet.
     pub fn new(metrics: WaitMetrics) -> Self {
-        Self { lines: Mutex::default(), waiting: Arc::default(), metrics }
+        Self { queues: Mutex::default(), waiting: Arc::default(), metrics }
     }
 
-    fn lines(&self) -> MutexGuard<'_, HashMap<Account, Weak<Line>>> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queues(&self) -> MutexGuard<'_, HashMap<Account, Weak<WaitQueue>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where of these accounts somebody waits already, but for the place that the call has.
+    /// Where of these accounts somebody waits already, but for the queue whose head the call is.
     pub(super) fn busy<'a>(
         &self,
         accounts: impl IntoIterator<Item = (usize, &'a Account)>,
-        own: Option<&Place>,
+        own: Option<&QueueHead>,
     ) -> Option<usize> {
         // Nearly always nobody waits.
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let lines = self.lines();
+        let queues = self.queues();
         let is_busy = |account: &Account| {
             own.is_none_or(|own| own.account != *account)
-                && lines.get(account).is_some_and(|line| line.strong_count() > 0)
+                && queues.get(account).is_some_and(|queue| queue.strong_count() > 0)
         };
         accounts.into_iter().find(|(_, account)| is_busy(account)).map(|(at, _)| at)
     }
 
-    /// Joins a line, and waits until it is the call's turn there; not beyond `until`.
-    pub(super) async fn join(&self, account: &Account, until: Instant) -> Result<Place, NoWait> {
-        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING || Instant::now() >= until {
+    /// Joins a queue, and waits until it is the call's turn there; not beyond `until`.
+    pub(super) async fn join(&self, account: &Account, until: Instant) -> Result<QueueHead, NoWait> {
+        if self.waiting.load(Ordering::Relaxed) >= MAX_WAITING_CALLS || Instant::now() >= until {
             return Err(NoWait);
         }
-        let counted = self.count();
-        let line = self.line(account);
-        let head_looks_at = *line.room_at.lock().unwrap_or_else(PoisonError::into_inner);
-        if head_looks_at.is_some_and(|at| at > until) {
+        let guard = self.count();
+        let queue = self.queue(account);
+        let head_retries_at = *queue.room_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if head_retries_at.is_some_and(|at| at > until) {
             // Who is before it waits longer than it can.
             return Err(NoWait);
         }
-        let turn = tokio::time::timeout_at(until, line.turn.clone().acquire_owned()).await;
+        let turn = tokio::time::timeout_at(until, queue.turn.clone().acquire_owned()).await;
         let turn = turn.map_err(|_| NoWait)?.map_err(|_| NoWait)?;
-        Ok(Place { account: account.clone(), line, _turn: turn, _counted: counted })
+        Ok(QueueHead { account: account.clone(), queue, _turn: turn, _counted: guard })
     }
 
-    fn count(&self) -> Counted {
+    fn count(&self) -> WaitingGuard {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.metrics.waiting.inc();
-        Counted(self.waiting.clone(), self.metrics.waiting.clone())
+        WaitingGuard(self.waiting.clone(), self.metrics.waiting.clone())
     }
 
-    fn line(&self, account: &Account) -> Arc<Line> {
-        let mut lines = self.lines();
-        if let Some(line) = lines.get(account).and_then(Weak::upgrade) {
-            return line;
+    fn queue(&self, account: &Account) -> Arc<WaitQueue> {
+        let mut queues = self.queues();
+        if let Some(queue) = queues.get(account).and_then(Weak::upgrade) {
+            return queue;
         }
-        lines.retain(|_, line| line.strong_count() > 0);
-        let line = Arc::new(Line { turn: Arc::new(Semaphore::new(1)), room_at: Mutex::default() });
-        lines.insert(account.clone(), Arc::downgrade(&line));
-        line
+        queues.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::new(WaitQueue { turn: Arc::new(Semaphore::new(1)), room_at: Mutex::default() });
+        queues.insert(account.clone(), Arc::downgrade(&queue));
+        queue
     }
 
     /// Notes how long a call has waited.
@@ -139,8 +139,8 @@ impl WaitingLines {
     }
 }
 
-impl Place {
-    /// Whether it is the head of this account's line.
+impl QueueHead {
+    /// Whether it is the head of this account's queue.
     pub(super) fn is_of(&self, account: &Account) -> bool {
         self.account == *account
     }
@@ -148,32 +148,32 @@ impl Place {
     /// Waits until there may be room.
     pub(super) async fn wait(&self, retry: Retry, until: Instant) -> Result<(), NoWait> {
         let now = Instant::now();
-        let (room_at, look) = match retry {
-            Retry::WhenFree => (now, LOOK_FOR_A_CALL),
-            Retry::After(wait) => (now + wait, LOOK.min(wait + Duration::from_millis(1))),
+        let (room_at, period) = match retry {
+            Retry::WhenFree => (now, RETRY_PERIOD_WHEN_FREE),
+            Retry::After(wait) => (now + wait, RETRY_PERIOD.min(wait + Duration::from_millis(1))),
             Retry::Never => return Err(NoWait),
         };
         if room_at > until || now >= until {
             return Err(NoWait);
         }
-        *self.line.room_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(room_at);
-        tokio::time::sleep_until((now + look).min(until)).await;
+        *self.queue.room_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(room_at);
+        tokio::time::sleep_until((now + period).min(until)).await;
         Ok(())
     }
 }
 
-/// One call's wait.
-pub(super) struct Waiting<'a> {
-    lines: &'a WaitingLines,
+/// One call's wait: since when, and the queue whose head it is.
+pub(super) struct CallWait<'a> {
+    queues: &'a WaitQueues,
     call: &'a Call,
     begun: Option<Instant>,
-    place: Option<Place>,
+    head: Option<QueueHead>,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> CallWait<'a> {
     /// It does not wait yet.
-    pub(super) fn new(lines: &'a WaitingLines, call: &'a Call) -> Self {
-        Self { lines, call, begun: None, place: None }
+    pub(super) fn new(queues: &'a WaitQueues, call: &'a Call) -> Self {
+        Self { queues, call, begun: None, head: None }
     }
 
     /// The scope in which others wait, if there is one. A query goes past documents that wait where a part is left to queries.
@@ -184,16 +184,16 @@ impl<'a> Waiting<'a> {
         let waits =
             |scope: &Scope<'_>| scope.limits.reserved_for_queries_percent.is_none() || of_documents(&scope.account);
         let all = scopes.iter().enumerate().filter(|(_, scope)| waits(scope));
-        let at = self.lines.busy(all.map(|(at, scope)| (at, &scope.account)), self.place.as_ref())?;
+        let at = self.queues.busy(all.map(|(at, scope)| (at, &scope.account)), self.head.as_ref())?;
         scopes.get(at)
     }
 
-    /// Joins a line until it is its turn. The place in another one is given up: two that wait for each other would both wait in vain.
+    /// Joins a queue until it is its turn. Its place in another one is given up: two that wait for each other would both wait in vain.
     pub(super) async fn join(&mut self, account: &Account) -> Result<(), NoWait> {
         let until = self.until()?;
         self.begun.get_or_insert_with(Instant::now);
-        self.place = None;
-        self.place = Some(self.lines.join(account, until).await?);
+        self.head = None;
+        self.head = Some(self.queues.join(account, until).await?);
         Ok(())
     }
 
@@ -203,8 +203,8 @@ impl<'a> Waiting<'a> {
         if retry == Retry::Never || matches!(retry, Retry::After(wait) if Instant::now() + wait > until) {
             return Err(NoWait);
         }
-        match &self.place {
-            Some(place) if place.is_of(account) => place.wait(retry, until).await,
+        match &self.head {
+            Some(head) if head.is_of(account) => head.wait(retry, until).await,
             // Where it is the head at once, there is as little room as there was.
             Some(_) | None => self.join(account).await,
         }
@@ -215,11 +215,11 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for CallWait<'_> {
     fn drop(&mut self) {
         if let Some(begun) = self.begun {
             let time = begun.elapsed();
-            self.lines.waited(time);
+            self.queues.waited(time);
             self.call.outcome.waited(time);
         }
     }
@@ -267,18 +267,18 @@ mod tests {
 
     #[tokio::test]
     async fn who_came_first_goes_first_and_who_leaves_is_not_waited_for() {
-        let lines = Arc::new(WaitingLines::new(WaitMetrics::new().unwrap()));
-        let head = lines.join(&account("a"), soon()).await.unwrap();
+        let queues = Arc::new(WaitQueues::new(WaitMetrics::new().unwrap()));
+        let head = queues.join(&account("a"), soon()).await.unwrap();
         let order: Arc<Mutex<Vec<u32>>> = Arc::default();
         let mut waiting = Vec::new();
         for n in 0..4 {
-            let (of_task, order) = (lines.clone(), order.clone());
+            let (of_task, order) = (queues.clone(), order.clone());
             waiting.push(tokio::spawn(async move {
-                let place = of_task.join(&account("a"), soon()).await.unwrap();
+                let head = of_task.join(&account("a"), soon()).await.unwrap();
                 order.lock().unwrap().push(n);
-                drop(place);
+                drop(head);
             }));
-            while lines.waiting.load(Ordering::Relaxed) < n as usize + 2 {
+            while queues.waiting.load(Ordering::Relaxed) < n as usize + 2 {
                 tokio::task::yield_now().await;
             }
         }
@@ -288,37 +288,37 @@ mod tests {
             let _ = task.await;
         }
         assert_eq!(*order.lock().unwrap(), [0, 2, 3]);
-        assert_eq!(lines.waiting.load(Ordering::Relaxed), 0);
-        assert_eq!(lines.busy([account("a")].iter().enumerate(), None), None, "nobody waits any more");
+        assert_eq!(queues.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(queues.busy([account("a")].iter().enumerate(), None), None, "nobody waits any more");
     }
 
     #[tokio::test]
     async fn a_line_is_busy_for_all_but_its_head_and_other_lines_are_not() {
-        let lines = WaitingLines::new(WaitMetrics::new().unwrap());
-        let head = lines.join(&account("a"), soon()).await.unwrap();
+        let queues = WaitQueues::new(WaitMetrics::new().unwrap());
+        let head = queues.join(&account("a"), soon()).await.unwrap();
         let accounts = [account("b"), account("a")];
-        assert_eq!(lines.busy(accounts.iter().enumerate(), None), Some(1));
-        assert_eq!(lines.busy(accounts.iter().enumerate(), Some(&head)), None);
-        assert!(lines.join(&account("b"), soon()).await.is_ok());
+        assert_eq!(queues.busy(accounts.iter().enumerate(), None), Some(1));
+        assert_eq!(queues.busy(accounts.iter().enumerate(), Some(&head)), None);
+        assert!(queues.join(&account("b"), soon()).await.is_ok());
         let late = Instant::now() + Duration::from_millis(20);
-        assert_eq!(lines.join(&account("a"), late).await.err(), Some(NoWait), "its time is over before its turn");
+        assert_eq!(queues.join(&account("a"), late).await.err(), Some(NoWait), "its time is over before its turn");
     }
 
     #[tokio::test]
     async fn what_cannot_succeed_is_refused_at_once() {
-        let lines = WaitingLines::new(WaitMetrics::new().unwrap());
-        let head = lines.join(&account("a"), soon()).await.unwrap();
+        let queues = WaitQueues::new(WaitMetrics::new().unwrap());
+        let head = queues.join(&account("a"), soon()).await.unwrap();
         let begun = Instant::now();
         assert_eq!(head.wait(Retry::Never, soon()).await, Err(NoWait));
         assert_eq!(head.wait(Retry::After(Duration::from_mins(1)), soon()).await, Err(NoWait));
         assert_eq!(head.wait(Retry::After(Duration::from_secs(4)), soon()).await, Ok(()));
         // The head waits for four seconds: who has two waits in vain.
         let two = Instant::now() + Duration::from_secs(2);
-        assert_eq!(lines.join(&account("a"), two).await.err(), Some(NoWait));
+        assert_eq!(queues.join(&account("a"), two).await.err(), Some(NoWait));
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-        let many: Vec<Counted> = (1..MAX_WAITING).map(|_| lines.count()).collect();
-        assert_eq!(lines.join(&account("b"), soon()).await.err(), Some(NoWait), "too many wait");
+        let many: Vec<WaitingGuard> = (1..MAX_WAITING_CALLS).map(|_| queues.count()).collect();
+        assert_eq!(queues.join(&account("b"), soon()).await.err(), Some(NoWait), "too many wait");
         drop(many);
-        assert!(lines.join(&account("b"), soon()).await.is_ok());
+        assert!(queues.join(&account("b"), soon()).await.is_ok());
     }
 }

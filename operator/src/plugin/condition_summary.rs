@@ -1,4 +1,4 @@
-//! How a resource stands, by the conditions that the operator has written. Pure.
+//! A summary of a resource's conditions, as the operator has written them: the one that matters most. Pure.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
@@ -13,9 +13,9 @@ pub(super) enum Level {
     Bad,
 }
 
-/// The one thing that matters most.
+/// The condition that matters most, in a word and a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct ConditionSummary {
     pub(super) level: Level,
     /// `Ready`, or the reason why not.
     pub(super) word: String,
@@ -35,26 +35,26 @@ const NOTABLE: [(&str, &str, bool); 9] = [
     ("Priced", "False", false),
 ];
 
-/// Of a resource whose status speaks of the generation `observed`, and which is at `generation`.
-pub(super) fn standing(conditions: &[Condition], observed: Option<i64>, generation: Option<i64>) -> Standing {
+/// The summary of a resource whose status speaks of the generation `observed`, and which is at `generation`.
+pub(super) fn summarize(conditions: &[Condition], observed: Option<i64>, generation: Option<i64>) -> ConditionSummary {
     let Some(ready) = condition(conditions, "Ready") else {
         let message = "the operator has not reported on it: is it running, and does it watch this namespace? (kubectl vectoll check)";
-        return Standing { level: Level::Bad, word: "NotReconciled".to_owned(), message: message.to_owned() };
+        return ConditionSummary { level: Level::Bad, word: "NotReconciled".to_owned(), message: message.to_owned() };
     };
     if observed.is_some() && observed < generation {
         let message = "the operator has not reported on the present spec yet";
-        return Standing { level: Level::Notable, word: "Pending".to_owned(), message: message.to_owned() };
+        return ConditionSummary { level: Level::Notable, word: "Pending".to_owned(), message: message.to_owned() };
     }
     if ready.status != "True" {
-        return Standing { level: Level::Bad, word: ready.reason.clone(), message: ready.message.clone() };
+        return ConditionSummary { level: Level::Bad, word: ready.reason.clone(), message: ready.message.clone() };
     }
     for (kind, status, by_type) in NOTABLE {
         if let Some(found) = condition(conditions, kind).filter(|found| found.status == status) {
             let word = if by_type { kind.to_owned() } else { found.reason.clone() };
-            return Standing { level: Level::Notable, word, message: found.message.clone() };
+            return ConditionSummary { level: Level::Notable, word, message: found.message.clone() };
         }
     }
-    Standing { level: Level::Good, word: "Ready".to_owned(), message: String::new() }
+    ConditionSummary { level: Level::Good, word: "Ready".to_owned(), message: String::new() }
 }
 
 /// The condition of a type.
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn what_matters_most_comes_first() {
         let of = |all: &[(&str, &str, &str, &str)]| {
-            let Standing { level, word, message: _ } = standing(&made(all), Some(1), Some(1));
+            let ConditionSummary { level, word, message: _ } = summarize(&made(all), Some(1), Some(1));
             (level, word)
         };
         let ready = ("Ready", "True", "Ready", "");
@@ -95,6 +95,6 @@ mod tests {
         assert_eq!(of(&[ready, warned, suspended]), (Level::Notable, "Suspended".to_owned()));
         let apart = ("LimitsExact", "False", "PerSidecar", "");
         assert_eq!(of(&[ready, apart]), (Level::Notable, "PerSidecar".to_owned()));
-        assert_eq!(standing(&made(&[ready]), Some(1), Some(2)).word, "Pending");
+        assert_eq!(summarize(&made(&[ready]), Some(1), Some(2)).word, "Pending");
     }
 }

@@ -12,9 +12,9 @@ use vectoll_config::PicoUsd;
 use super::context::TraceContext;
 use crate::call_id::CallId;
 
-/// What is known of a call.
+/// What is reported of a call, once it is over.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct CallReport<'a> {
     /// Its trace.
     pub trace: &'a TraceContext,
     /// Its ID.
@@ -61,15 +61,15 @@ pub struct Report<'a> {
     pub refused: Option<(&'static str, &'static str)>,
     /// Limits on trial that would have.
     pub would_reject: &'a [(&'static str, &'static str)],
-    /// Who was asked for it.
-    pub asked: Option<Asked>,
+    /// The attempt at a provider that stands for all of them; none: no provider was asked.
+    pub attempt: Option<AttemptReport>,
     /// What was wished for.
     pub options: Option<EmbeddingOptions>,
 }
 
-/// An attempt: who was asked, when, and what for.
+/// What is reported of an attempt: which backend, when, and what it used.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct AttemptReport {
     /// The backend, for people.
     pub label: Arc<str>,
     /// The provider, by the conventions' names.
@@ -80,7 +80,7 @@ pub struct Asked {
     pub model: Option<Arc<str>>,
     /// Whether callers make up that name: there is no end to such names.
     pub is_named_by_callers: bool,
-    /// When it began; of a call that is told as a whole, when its first attempt did.
+    /// When it began; of a call that is reported as a whole, when its first attempt did.
     pub from: Instant,
     /// When the last word on what it cost was known; none: not yet.
     pub until: Option<Instant>,
@@ -88,8 +88,8 @@ pub struct Asked {
     pub tokens: Option<u64>,
 }
 
-impl Asked {
-    /// Of all attempts at a call the one that is told, from the first one on: the one whose answer was taken, if any was, else the last.
+impl AttemptReport {
+    /// Of all attempts at a call the one that is reported, from the first one on: the one whose answer was taken, if any was, else the last.
     pub fn as_a_whole(attempts: &[Self], taken: Option<&Arc<str>>) -> Option<Self> {
         let from = attempts.iter().map(|attempt| attempt.from).min()?;
         let answered = attempts.iter().rev().find(|attempt| Some(&attempt.label) == taken);
@@ -115,7 +115,7 @@ pub struct EmbeddingOptions {
     pub encoding_format: Option<&'static str>,
 }
 
-impl Report<'_> {
+impl CallReport<'_> {
     /// When something was that a clock which only goes forward has seen.
     pub(super) fn at(&self, moment: Instant) -> SystemTime {
         self.began + moment.saturating_duration_since(self.started)
@@ -132,8 +132,8 @@ impl Report<'_> {
     }
 
     /// The model's name where it was asked for.
-    pub(super) fn model_at<'a>(&'a self, asked: &'a Asked) -> Option<&'a str> {
-        asked.model.as_deref().or(self.model.as_deref())
+    pub(super) fn model_at<'a>(&'a self, attempt: &'a AttemptReport) -> Option<&'a str> {
+        attempt.model.as_deref().or(self.model.as_deref())
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn of_several_attempts_the_one_whose_answer_was_taken_is_told_from_the_first_on() {
         let begin = Instant::now();
-        let attempt = |label: &str, from, until: Option<u64>| Asked {
+        let attempt = |label: &str, from, until: Option<u64>| AttemptReport {
             label: label.into(),
             provider: "openai",
             server: None,
@@ -183,11 +183,11 @@ mod tests {
         };
         // A hedge: the slow one ends later, and is not waited for.
         let hedged = [attempt("slow", 0, Some(900)), attempt("fast", 100, Some(150))];
-        let told = Asked::as_a_whole(&hedged, Some(&"fast".into())).unwrap();
-        assert_eq!((&*told.label, told.from, told.tokens), ("fast", begin, Some(150)));
+        let report = AttemptReport::as_a_whole(&hedged, Some(&"fast".into())).unwrap();
+        assert_eq!((&*report.label, report.from, report.tokens), ("fast", begin, Some(150)));
         // Nobody's was.
         let failed = [attempt("one", 0, Some(5)), attempt("two", 10, None)];
-        assert_eq!(&*Asked::as_a_whole(&failed, Some(&"three".into())).unwrap().label, "two");
-        assert!(Asked::as_a_whole(&[], None).is_none());
+        assert_eq!(&*AttemptReport::as_a_whole(&failed, Some(&"three".into())).unwrap().label, "two");
+        assert!(AttemptReport::as_a_whole(&[], None).is_none());
     }
 }

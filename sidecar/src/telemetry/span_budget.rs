@@ -13,16 +13,16 @@ use opentelemetry_sdk::{
 use prometheus::{IntCounter, Registry};
 
 /// Spans that may wait, or be on their way. Each is a few kilobytes at most.
-pub(super) const MAX_WAITING: usize = 2_048;
+pub(super) const MAX_WAITING_SPANS: usize = 2_048;
 
-/// The room. A handle: clones share it.
+/// Bounds the spans that wait. A handle: clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Room {
+pub(super) struct SpanBudget {
     waiting: Arc<AtomicUsize>,
     dropped: IntCounter,
 }
 
-impl Room {
+impl SpanBudget {
     pub(super) fn new(registry: &Registry) -> prometheus::Result<Self> {
         let help = "Spans that were dropped, because the collector took none for too long.";
         let dropped = IntCounter::new("vectoll_otlp_spans_dropped_total", help)?;
@@ -30,18 +30,18 @@ impl Room {
         Ok(Self { waiting: Arc::default(), dropped })
     }
 
-    /// Whether there is room for one more, which has it then.
-    pub(super) fn take(&self) -> bool {
-        let room = |waiting| (waiting < MAX_WAITING).then_some(waiting + 1);
-        let has_room = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_ok();
-        if !has_room {
+    /// Takes one span in; false: the budget is used up, and the span is counted as dropped.
+    pub(super) fn try_take(&self) -> bool {
+        let one_more = |waiting| (waiting < MAX_WAITING_SPANS).then_some(waiting + 1);
+        let is_within = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok();
+        if !is_within {
             self.dropped.inc();
         }
-        has_room
+        is_within
     }
 
-    /// Spans are out, or lost.
-    fn leave(&self, spans: usize, lost: bool) {
+    /// Spans no longer wait: they are sent, or lost.
+    fn release(&self, spans: usize, lost: bool) {
         let less = |waiting: usize| Some(waiting.saturating_sub(spans));
         let _ = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         if lost {
@@ -50,18 +50,18 @@ impl Room {
     }
 }
 
-/// Sends spans, and gives their room back.
+/// Sends spans, and releases their part of the budget.
 #[derive(Debug)]
-pub(super) struct Leaving<E> {
+pub(super) struct BudgetReleasing<E> {
     pub(super) exporter: E,
-    pub(super) room: Room,
+    pub(super) budget: SpanBudget,
 }
 
-impl<E: SpanExporter> SpanExporter for Leaving<E> {
+impl<E: SpanExporter> SpanExporter for BudgetReleasing<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let sent = self.exporter.export(batch).await;
-        self.room.leave(spans, sent.is_err());
+        self.budget.release(spans, sent.is_err());
         sent
     }
 
@@ -85,12 +85,12 @@ mod tests {
 
     #[test]
     fn what_there_is_no_room_for_is_dropped_and_counted() {
-        let room = Room::new(&Registry::new()).unwrap();
-        assert_eq!((0..MAX_WAITING + 3).filter(|_| room.take()).count(), MAX_WAITING);
-        assert_eq!(room.dropped.get(), 3);
-        room.leave(2, false);
-        assert_eq!((0..3).filter(|_| room.take()).count(), 2);
-        room.leave(5, true);
-        assert_eq!(room.dropped.get(), 3 + 1 + 5);
+        let budget = SpanBudget::new(&Registry::new()).unwrap();
+        assert_eq!((0..MAX_WAITING_SPANS + 3).filter(|_| budget.try_take()).count(), MAX_WAITING_SPANS);
+        assert_eq!(budget.dropped.get(), 3);
+        budget.release(2, false);
+        assert_eq!((0..3).filter(|_| budget.try_take()).count(), 2);
+        budget.release(5, true);
+        assert_eq!(budget.dropped.get(), 3 + 1 + 5);
     }
 }

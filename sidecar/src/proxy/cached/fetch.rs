@@ -1,5 +1,5 @@
-//! Asking for the texts that nobody has: one piece of work, from the first attempt to the vectors' place in the cache. It is
-//! done to its end even if its caller leaves, because others wait for it and it is paid for.
+//! Fetches the vectors of texts that are not in the cache: one piece of work, from the first attempt to the vectors' place in
+//! the cache. It is done to its end even if its caller leaves, because others wait for it and it is paid for.
 
 use std::{
     sync::Arc,
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     accounting::{Settled, admit},
     answer::{Answer, DetachOnDrop, Relay},
-    cache::{Vector, Wanted},
+    cache::{CacheFill, Vector},
     call::Call,
     compute::Compute,
     memory::{Claim, MemoryPermit},
@@ -34,27 +34,27 @@ const FEW: u64 = 64 * 1024;
 /// The largest answer that is read: 2,048 vectors of 3,072 numbers as digits.
 const MAX_ANSWER_BYTES: usize = 96 * 1024 * 1024;
 
-/// Texts to ask for, by their places.
-type Asked = Vec<(usize, Wanted)>;
-/// What was asked for.
+/// Texts that are not in the cache and that nobody else asks for, by their places.
+type MissingTexts = Vec<(usize, CacheFill)>;
+/// Vectors that were fetched, by the places of their texts.
 pub(super) type Vectors = Vec<(usize, Vector)>;
 
 /// Sends a call for some of the texts, as if it were one of its own, and reads its vectors.
-pub(super) async fn ask(
+pub(super) async fn fetch(
     proxy: &Proxy,
     (route, call): (&Arc<Route>, &Arc<Call>),
-    (texts, wanted): (&Arc<Vec<String>>, Asked),
+    (texts, missing): (&Arc<Vec<String>>, MissingTexts),
     headers: &HeaderMap,
     trace: &mut CallProgress,
     spent: &mut Spent,
 ) -> Result<Vectors, Refusal> {
     // Before anything is sent, so that there being none costs nothing.
-    let mut held = MemoryPermit::default();
+    let mut memory = MemoryPermit::default();
     let length = call.request.body.len();
-    room(&call.claim, &mut held, length + expected_of(wanted.len())).await?;
+    room(&call.claim, &mut memory, length + expected_of(missing.len())).await?;
     let part = {
-        let (whole, texts, of_body) = (call.clone(), texts.clone(), held.split(length));
-        let places: Vec<usize> = wanted.iter().map(|(place, _)| *place).collect();
+        let (whole, texts, of_body) = (call.clone(), texts.clone(), memory.split(length));
+        let places: Vec<usize> = missing.iter().map(|(place, _)| *place).collect();
         let part = move || {
             let texts: Vec<&str> = places.iter().filter_map(|place| texts.get(*place)).map(String::as_str).collect();
             whole.of_texts(&texts, of_body)
@@ -71,7 +71,7 @@ pub(super) async fn ask(
         let mut own = Duration::ZERO;
         let kept = match answered {
             Ok(Sent { answer, headers }) => {
-                let kept = keep(answer, wanted, (&claim, held), &compute, &mut own).await;
+                let kept = keep(answer, missing, (&claim, memory), &compute, &mut own).await;
                 kept.map(|kept| (kept, headers)).map_err(Refusal::charged)
             }
             Err(refusal) => Err(refusal),
@@ -82,12 +82,12 @@ pub(super) async fn ask(
     let (kept, journey, own) = DetachOnDrop::new(work, proxy.tasks.clone(), left).await;
     trace.waited += started.elapsed().saturating_sub(own);
     trace.journey = journey;
-    let (Kept { vectors, tokens, held }, headers) = kept?;
+    let (Kept { vectors, tokens, memory }, headers) = kept?;
     let outcome = call.outcome.get();
     let key = call.caller.key();
     spent.tokens += tokens.or(outcome.map(|outcome| outcome.tokens.saturating_sub(before))).unwrap_or_default();
     spent.headers = headers;
-    spent.held.push(held);
+    spent.memory.push(memory);
     spent.settled = Some(Settled {
         // Over all that was sent for the call.
         cost: outcome.and_then(|outcome| outcome.cost),
@@ -102,15 +102,15 @@ struct Kept {
     /// As the provider says.
     tokens: Option<u64>,
     /// What the vectors take.
-    held: MemoryPermit,
+    memory: MemoryPermit,
 }
 
 /// Reads an answer, and hands its vectors to those who wait for them, and to the cache. `own` is the time that the sidecar
 /// itself takes for it.
 async fn keep(
     answer: Answer,
-    wanted: Asked,
-    (claim, mut held): (&Claim, MemoryPermit),
+    missing: MissingTexts,
+    (claim, mut memory): (&Claim, MemoryPermit),
     compute: &Compute,
     own: &mut Duration,
 ) -> Result<Kept, Refusal> {
@@ -119,19 +119,19 @@ async fn keep(
             let length = bytes.len();
             (vec![bytes], length)
         }
-        Answer::Pieces(relay, _) | Answer::Streaming(relay, _) => collect(relay, claim, &mut held).await?,
+        Answer::Pieces(relay, _) | Answer::Streaming(relay, _) => collect(relay, claim, &mut memory).await?,
     };
     let started = Instant::now();
     let read = move || {
         let body = join(pieces);
-        let ParsedAnswer { vectors, tokens } = read_open_ai(wanted.len(), &body).map_err(|wrong| wrong.to_string())?;
-        let hand_over = |((place, wanted), vector): ((usize, Wanted), Vec<f32>)| {
+        let ParsedAnswer { vectors, tokens } = read_open_ai(missing.len(), &body).map_err(|wrong| wrong.to_string())?;
+        let hand_over = |((place, fill), vector): ((usize, CacheFill), Vec<f32>)| {
             let vector: Vector = vector.into();
-            wanted.found(&vector);
+            fill.fill(&vector);
             (place, vector)
         };
-        held.shrink(vectors.iter().map(|vector| size_of_val(&**vector)).sum());
-        Ok(Kept { vectors: wanted.into_iter().zip(vectors).map(hand_over).collect(), tokens, held })
+        memory.shrink(vectors.iter().map(|vector| size_of_val(&**vector)).sum());
+        Ok(Kept { vectors: missing.into_iter().zip(vectors).map(hand_over).collect(), tokens, memory })
     };
     let kept: Result<Kept, String> =
         compute.run_above(FEW, length as u64, read).await.map_err(|error| failed(&error))?;
@@ -144,7 +144,7 @@ fn broken(what: &dyn std::fmt::Display) -> Refusal {
 }
 
 /// All pieces of a large answer and their length, while there is memory for it and for the vectors in it.
-async fn collect(mut relay: Relay, claim: &Claim, held: &mut MemoryPermit) -> Result<(Vec<Bytes>, usize), Refusal> {
+async fn collect(mut relay: Relay, claim: &Claim, memory: &mut MemoryPermit) -> Result<(Vec<Bytes>, usize), Refusal> {
     let (mut pieces, mut length) = (Vec::new(), 0);
     // All at once where that is known: who waits while an answer comes may lose the rest of it.
     let announced = relay
@@ -153,7 +153,7 @@ async fn collect(mut relay: Relay, claim: &Claim, held: &mut MemoryPermit) -> Re
         .and_then(|bytes| usize::try_from(bytes).ok())
         .unwrap_or_default()
         .min(MAX_ANSWER_BYTES);
-    room(claim, held, announced + announced / 3).await?;
+    room(claim, memory, announced + announced / 3).await?;
     while let Some(frame) = relay.frame().await {
         let Ok(piece) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         length += piece.len();
@@ -161,7 +161,7 @@ async fn collect(mut relay: Relay, claim: &Claim, held: &mut MemoryPermit) -> Re
             return Err(broken(&"is too large"));
         }
         // A number of a dozen digits takes four bytes more when it is read.
-        room(claim, held, length + length / 3).await?;
+        room(claim, memory, length + length / 3).await?;
         pieces.push(piece);
     }
     Ok((pieces, length))
