@@ -300,8 +300,8 @@ impl CallExecution {
     }
 }
 
-/// How soon a call that waits for a provider's limits looks again: what others give back makes room sooner than was said.
-const LOOK: Duration = Duration::from_millis(250);
+/// How soon a call that waits for a provider's limits tries again: what others give back makes room sooner than was said.
+const RETRY_PERIOD: Duration = Duration::from_millis(250);
 
 impl CallExecution {
     /// All backends are at their providers' limits, and there is room in one of them before the call's time is over: waits for it.
@@ -317,7 +317,7 @@ impl CallExecution {
         if room_at > self.end.map_or(until, |end| end.min(until)) || self.is_over() {
             return false;
         }
-        tokio::time::sleep_until(room_at.min(now + LOOK).into()).await;
+        tokio::time::sleep_until(room_at.min(now + RETRY_PERIOD).into()).await;
         true
     }
 }
