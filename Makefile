@@ -103,26 +103,33 @@ e2e: $(NEEDS_OF_TESTS) ## Both programs as users run them: without a cluster, ag
 
 # All of the workspace at once: apart, its parts would ask for other features of the same dependencies, and build them once more.
 WHOLE := cargo test --locked --no-fail-fast --workspace
-# Programs that start a Kubernetes, or an API server of it. They wait a lot, and so do others that cross a minute's end: side by side.
-CLUSTER_TESTS := cel chart controllers e2e rules together
-OTHER_TESTS = $(filter-out $(CLUSTER_TESTS),$(shell cargo metadata --locked --no-deps --format-version 1 | jq -r '.packages[].targets[] | select(.kind == ["test"]) | .name'))
+# Programs that start a Kubernetes, or an API server of it, and the one whose sidecars cross the minutes' ends of a shared store: both wait a lot, so
+# they run beside each other and beside all others.
+CLUSTER_TESTS := cel chart controllers e2e rules
+TOGETHER_TESTS := together
+OTHER_TESTS = $(filter-out $(CLUSTER_TESTS) $(TOGETHER_TESTS),$(shell cargo metadata --locked --no-deps --format-version 1 | jq -r '.packages[].targets[] | select(.kind == ["test"]) | .name'))
 
 CLUSTER_LOG = $(TARGET)/cluster-tests.log
+TOGETHER_LOG = $(TARGET)/together-tests.log
 OTHER_LOG = $(TARGET)/other-tests.log
-LOGS = "$(CLUSTER_LOG)" "$(OTHER_LOG)"
+LOGS = "$(CLUSTER_LOG)" "$(TOGETHER_LOG)" "$(OTHER_LOG)"
 
 # What failed is told once more at the end.
 .PHONY: whole
 whole: $(NEEDS_OF_TESTS) need-jq
 	rm -f $(LOGS)
-	$(MAKE) --jobs=2 whole-cluster whole-other || { tests/failures $(LOGS); exit 1; }
+	$(MAKE) --jobs=3 whole-cluster whole-together whole-other || { tests/failures $(LOGS); exit 1; }
 
-# Its output comes at its end, and not in the middle of the other one's.
+# Runs programs whose output comes at its end, and not in the middle of the others'.
+quietly = mkdir -p "$(TARGET)"; status=0; $(WHOLE) $(1:%=--test=%) -- --show-output > "$(2)" 2>&1 || status=$$?; cat "$(2)"; exit $$status
+
 .PHONY: whole-cluster
 whole-cluster:
-	mkdir -p "$(TARGET)"
-	status=0; $(WHOLE) $(CLUSTER_TESTS:%=--test=%) -- --show-output > "$(CLUSTER_LOG)" 2>&1 || status=$$?; \
-	  cat "$(CLUSTER_LOG)"; exit $$status
+	$(call quietly,$(CLUSTER_TESTS),$(CLUSTER_LOG))
+
+.PHONY: whole-together
+whole-together:
+	$(call quietly,$(TOGETHER_TESTS),$(TOGETHER_LOG))
 
 .PHONY: whole-other
 whole-other:
