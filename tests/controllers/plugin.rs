@@ -294,7 +294,8 @@ async fn billed(stage: &Stage) -> anyhow::Result<()> {
     ensure!(kinds("team", "unsettled") == 1 && kinds("key", "unsettled") == 1 && kinds("model", "unpriced") == 1);
     ensure!(kinds("team", "difference") == 0 && kinds("user", "usage") == 50);
     let of_tags = |tags: &str| all.iter().find(|record| record["by"] == "tag" && record["tags"] == tags);
-    let calls = ["nightly", "batch; nightly", ""].map(|tags| of_tags(tags).map(|record| record["requests"].as_str()));
+    let calls = [r#"["nightly"]"#, r#"["batch","nightly"]"#, ""]
+        .map(|tags| of_tags(tags).map(|record| record["requests"].as_str()));
     ensure!(calls == [Some("6"), Some("4"), Some("40")], "{calls:?}");
     ensure!(all.iter().any(|record| record["key"] == "plugin/alice" && record["metadata"] == "costCenter=4711"));
     ensure!(all.iter().any(|record| record["user"] == "'=HYPERLINK(\"http://x\")"), "a formula");

@@ -80,8 +80,8 @@ fn cells(month: Month, line: &Line) -> Vec<String> {
         safe(&pairs.join("; "))
     };
     cells.extend([pairs(metadata), or_empty(cost_center.as_deref()), pairs(labels)]);
-    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
-    cells.push(safe(&tags.join("; ")));
+    // A tag may hold any sign that could divide them.
+    cells.push(if tags.is_empty() { String::new() } else { serde_json::json!(tags).to_string() });
     cells
 }
 

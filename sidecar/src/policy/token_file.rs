@@ -44,9 +44,9 @@ impl TokenFile {
         Some(token)
     }
 
-    /// Has the next call read it anew: the gateway has refused what was read.
-    pub fn forget(&self) {
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Has the next call read it anew, unless that was done since: the gateway has refused this one.
+    pub fn forget(&self, refused: &HeaderValue) {
+        self.0.last.lock().unwrap_or_else(PoisonError::into_inner).take_if(|(_, token)| *token == *refused);
     }
 }
 
@@ -71,7 +71,9 @@ mod tests {
         tokio::time::sleep(FRESH).await;
         assert_eq!(file.read().await.unwrap(), "two");
         std::fs::write(&path, "three").unwrap();
-        file.forget();
+        file.forget(&HeaderValue::from_static("one"));
+        assert_eq!(file.read().await.unwrap(), "two", "another one was refused");
+        file.forget(&HeaderValue::from_static("two"));
         assert_eq!(file.read().await.unwrap(), "three");
     }
 }

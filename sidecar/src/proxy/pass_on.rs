@@ -22,6 +22,7 @@ use crate::{
     authenticate::presented,
     call::Call,
     memory::{MemoryPermit, NoRoom, STREAM},
+    pod_token,
     policy::{PassedOn, Route},
     refusal::Refusal,
     telemetry::{AttemptReport, Server},
@@ -98,9 +99,9 @@ pub(super) async fn pass_on(
         return Err(Refusal::not_the_gateway(name, parts.status));
     }
     if parts.status == StatusCode::UNAUTHORIZED
-        && let Some(token) = &passed_on.token
+        && let (Some(file), Some(refused)) = (&passed_on.token, headers.get(&pod_token::TOKEN))
     {
-        token.forget();
+        file.forget(refused);
     }
     let answering = Instant::now();
     let body = hand_back(proxy, body, (call, held), (deadline, timeout), (name, started)).await;

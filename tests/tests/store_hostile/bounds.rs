@@ -20,7 +20,7 @@ async fn what_a_team_can_name_has_a_bound() -> anyhow::Result<()> {
         ("MAX_SIDECARS = 5000 ", "MAX_SIDECARS = 3 "),
         ("MAX_NEW_SIDECARS = 20000 ", "MAX_NEW_SIDECARS = 4 "),
         ("MAX_NEW_PURSES = 200000 ", "MAX_NEW_PURSES = 2 "),
-        ("MAX_TAG_SETS = 1000000, 20000, 10000, 10000 ", "MAX_TAG_SETS = 4, 2, 2, 3 "),
+        ("MAX_TAG_SETS = 1000000, 20000, 10000, 2000 ", "MAX_TAG_SETS = 4, 2, 2, 3 "),
     ]
     .into_iter()
     .fold(Library::source().to_owned(), |source, (bound, other)| {

@@ -13,7 +13,7 @@ const LEAST_USERS: u64 = 100_000;
 /// Keys, models and sets of tags that the functions let a ledger tell apart.
 const MAX_KEYS: u64 = 20_000;
 const MAX_MODELS: u64 = 10_000;
-const MAX_TAG_SETS: u64 = 10_000;
+const MAX_TAG_SETS: u64 = 2_000;
 /// Users, whatever a Team says.
 const MAX_USERS: u64 = 1_000_000;
 

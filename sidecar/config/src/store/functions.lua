@@ -16,7 +16,7 @@ local MAX_SIDECARS = 5000       -- sidecars of a namespace, at the same time
 local MAX_ALL_SIDECARS = 20000  -- sidecars of all namespaces that share a Team or a backend, at the same time
 local MAX_NEW_SIDECARS = 20000  -- sidecars of a namespace that a Team or a backend has not seen before, in a day
 local MAX_NEW_PURSES = 200000   -- periods of a Team's budgets that a namespace begins in a day
-local MAX_USERS, MAX_KEYS, MAX_MODELS, MAX_TAG_SETS = 1000000, 20000, 10000, 10000 -- that the ledger of a Team tells apart
+local MAX_USERS, MAX_KEYS, MAX_MODELS, MAX_TAG_SETS = 1000000, 20000, 10000, 2000 -- that the ledger of a Team tells apart
 local MAX_BUDGETS = 16          -- periods of one account that a call's money counts in
 local MAX_PERIODS = 64          -- periods of an account's budgets that are kept up at the same time
 local MAX_MONTHS = 14           -- months back that spend is still told apart by
@@ -135,7 +135,7 @@ local function check(args)
   end
   local function is_field(text)
     if #text > MAX_FIELD then return false end
-    return text == 't' or text == 'unsettled' or text == 'estimated' or text == 'foreign' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^g:%[".+"%]$') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
+    return text == 't' or text == 'unsettled' or text == 'estimated' or text == 'foreign' or string.find(text, '^[ku]:') ~= nil or (#text <= 512 and string.find(text, '^g:%[".+"%]$') ~= nil) or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
   end
   word('sidecar', is_sidecar)
   whole('epoch'); whole('number'); whole('number of the last exchange')

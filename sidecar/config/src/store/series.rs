@@ -65,17 +65,17 @@ impl Quantity {
     }
 }
 
-/// The longest series that the store's script takes, in bytes.
-const MAX_BYTES: usize = 2_048;
+/// The longest set of tags that is told apart, in bytes: a ledger has thousands of them, in each month.
+const MAX_TAGS_BYTES: usize = 512;
 /// What stands for all that is not told apart.
 const OTHER: &str = "_other";
 
 impl Series {
-    /// That of a call with these of the tags that are counted. None: it has none of them. A set too long for the store is `_other`.
+    /// That of a call with these of the tags that are counted. None: it has none of them. A set of more than 512 bytes is `_other`.
     pub fn of_tags<'a>(tags: impl IntoIterator<Item = &'a str>) -> Option<Self> {
         let tags: BTreeSet<String> = tags.into_iter().map(str::to_owned).collect();
         let series = (!tags.is_empty()).then_some(Self::Tags(tags))?;
-        let is_short = series.to_string().len() <= MAX_BYTES;
+        let is_short = series.to_string().len() <= MAX_TAGS_BYTES;
         Some(if is_short { series } else { Self::Tags(BTreeSet::from([OTHER.to_owned()])) })
     }
 
@@ -174,6 +174,7 @@ mod tests {
         let long: Vec<String> = (0..32).map(|n| format!("{n:\"<128}")).collect();
         let long: Vec<&str> = long.iter().map(String::as_str).collect();
         assert_eq!(text(&long).as_deref(), Some("g:[\"_other\"]"));
-        assert_eq!(text(&long[..7]).map(|text| text.len()), Some(1_809));
+        assert_eq!(text(&long[..2]).as_deref(), Some("g:[\"_other\"]"), "519 bytes");
+        assert_eq!(text(&long[..1]).map(|text| text.len()), Some(261));
     }
 }

@@ -75,7 +75,10 @@ fn series(intent: &Intent, certainty: Certainty) -> Vec<Series> {
     let model = ModelAt { provider: provider.to_string(), backend: backend.to_string(), model: model.to_owned() };
     let mut series =
         vec![Series::Team, Series::Key(key.uid.clone()), Series::User(user.to_string()), Series::Model(model)];
-    series.extend(Series::of_tags(tags.iter().map(|tag| &**tag)));
+    // Which tags a call has costs nothing where the provider refused it: nobody makes sets up for free.
+    if certainty != Certainty::Refused {
+        series.extend(Series::of_tags(tags.iter().map(|tag| &**tag)));
+    }
     if *foreign_route {
         series.push(Series::ForeignRoutes);
     }
@@ -99,15 +102,9 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn each_owner_is_told_of_its_own_budgets_and_the_calls_team_alone_of_the_call() {
-        let charge = |account| {
-            let zone = ZoneName::try_from("UTC".to_owned()).unwrap();
-            Arc::new(BudgetPeriod { account, period: Period::Total, zone, start: Timestamp::UNIX_EPOCH })
-        };
-        let (team, org, backend) = (Uid::new("t"), Uid::new("org"), Uid::new("backend:one:models/route/a"));
+    fn intent() -> Intent {
         let named = |uid: &str| Named { uid: Uid::new(uid), name: uid.into() };
-        let intent = Intent {
+        Intent {
             team: named("t"),
             key: named("k"),
             user: "ada".into(),
@@ -121,12 +118,31 @@ mod tests {
             tokens: 9,
             money: PicoUsd::new(9),
             priced: true,
-            charges: vec![
-                charge(BudgetAccount::Key(Uid::new("k"))),
-                charge(BudgetAccount::Team(org.clone())),
-                charge(BudgetAccount::Backend(backend.clone())),
-            ],
+            charges: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn tags_are_told_of_calls_that_cost_something() {
+        let intent = Intent { tags: vec!["b".into(), "a".into()], ..intent() };
+        let told = |certainty| series(&intent, certainty).iter().any(|series| series.to_string() == r#"g:["a","b"]"#);
+        assert!([Certainty::Known, Certainty::Estimated, Certainty::Unsettled].into_iter().all(told));
+        assert!(!told(Certainty::Refused));
+    }
+
+    #[test]
+    fn each_owner_is_told_of_its_own_budgets_and_the_calls_team_alone_of_the_call() {
+        let charge = |account| {
+            let zone = ZoneName::try_from("UTC".to_owned()).unwrap();
+            Arc::new(BudgetPeriod { account, period: Period::Total, zone, start: Timestamp::UNIX_EPOCH })
         };
+        let (team, org, backend) = (Uid::new("t"), Uid::new("org"), Uid::new("backend:one:models/route/a"));
+        let charges = vec![
+            charge(BudgetAccount::Key(Uid::new("k"))),
+            charge(BudgetAccount::Team(org.clone())),
+            charge(BudgetAccount::Backend(backend.clone())),
+        ];
+        let intent = Intent { charges, ..intent() };
         let settlement =
             Settlement { intent: 1, tokens: 7, money: PicoUsd::new(7), certainty: Certainty::Known, overrun: 0 };
         let settled = [Arc::new(Settled { number: 2, intent: Arc::new(intent), settlement })];

@@ -37,10 +37,11 @@ const CLOSE_RACE: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 /// The most of an HTTP/1 answer that is read ahead of who takes it.
 const MAX_READ_AHEAD: usize = 128 * 1024;
-/// The same of one HTTP/2 answer: a batch of vectors comes without waiting for a window to open,
-const STREAM_WINDOW: u32 = 1024 * 1024;
-/// and of all answers of one connection.
-const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// The same of one HTTP/2 answer: less than what is kept free in memory for one that streams,
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// and of all answers of one connection: those that nobody reads keep no other one waiting.
+const CONNECTION_WINDOW: u32 = 100 * STREAM_WINDOW;
+const _: () = assert!(STREAMS == 100, "a window for each");
 /// The longest frame that is taken. With its head of nine bytes it fills eight records of TLS, where one of the usual 16 KiB leaves nine
 /// bytes to a record of their own (RFC 9113, section 4.1; RFC 8446, section 5.1).
 const MAX_FRAME: u32 = 8 * 16 * 1024 - 9;
